@@ -1,0 +1,52 @@
+"""Package metadata; tool configuration lives in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+version = re.search(
+    r'^__version__ = "([^"]+)"', (here / "skarm/__init__.py").read_text(), re.MULTILINE
+).group(1)
+
+plot = ["matplotlib>=3.8"]
+test = [
+    *plot,
+    "pytest>=8",
+    "pandas>=2.2",
+    "pyarrow>=15",
+]
+
+setup(
+    name="skarm",
+    version=version,
+    description="Choose which LLM responses people should compare next, and fit a "
+    "Bradley-Terry reward model on their answers, the scikit-learn way.",
+    long_description=(here / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="BSD-3-Clause",
+    author="The skarm developers",
+    packages=find_packages(include=["skarm", "skarm.*"]),
+    package_data={"skarm": ["py.typed"], "skarm.datasets": ["data/*"]},
+    python_requires=">=3.11",
+    install_requires=[
+        "numpy>=1.26",
+        "scipy>=1.13",
+        "scikit-learn>=1.6",
+        "torch>=2.4",
+        "sentence-transformers>=5.0",
+    ],
+    extras_require={
+        "plot": plot,
+        "test": test,
+        "dev": [*test, "ruff>=0.8", "build"],
+    },
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

@@ -1,0 +1,107 @@
+"""Reward networks as plain lists of arrays: an embedding, then one linear layer.
+
+A network is its hidden layers ``[(W, b), ...]``, W of shape (n_out, n_in); the last,
+bias-free layer is a coefficient vector kept apart, because the design works on it. No
+hidden layer is the linear model: the embedding is the items themselves.
+"""
+
+import numpy as np
+import torch
+
+__all__ = ["ACTIVATIONS", "embed", "init_layers", "resolve_device", "to_torch"]
+
+ACTIVATIONS = {
+    "gelu": torch.nn.functional.gelu,
+    "relu": torch.nn.functional.relu,
+    "tanh": torch.tanh,
+}
+
+
+def resolve_device(device):
+    """The torch device meant by "auto", or by a name.
+
+    Parameters
+    ----------
+    device : str
+        "auto" is CUDA where there is one, else the CPU (never MPS: no float64).
+
+    Returns
+    -------
+    device : torch.device
+        Ready to use.
+
+    Raises
+    ------
+    ValueError
+        If the named device is not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(0, device=resolved)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device must be 'auto' or a device torch has here. Got {device!r}: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    return resolved
+
+
+def to_torch(array, device, dtype=None):
+    """An array as a tensor; read-only and memory-mapped arrays are copied."""
+    array = np.ascontiguousarray(array)
+    array = array if array.flags.writeable else array.copy()
+    return torch.as_tensor(array, dtype=dtype).to(device)
+
+
+def init_layers(sizes, generator, dtype):
+    """Hidden layers drawn as torch draws them: uniform in ±1/√n_in.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        n_features, then the width of each hidden layer.
+    generator : torch.Generator
+        On the CPU, so that every device starts from the same numbers.
+    dtype : torch.dtype
+        Of the weights.
+
+    Returns
+    -------
+    layers : list of (Tensor, Tensor)
+        Weights and biases.
+    """
+    layers = []
+    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+        bound = n_in**-0.5
+        draw = torch.rand((n_out, n_in + 1), generator=generator, dtype=torch.float64)
+        draw = ((2 * draw - 1) * bound).to(dtype)
+        layers.append((draw[:, :-1].clone(), draw[:, -1].clone()))
+    return layers
+
+
+def embed(items, layers, activation, chunk_size=16384):
+    """Last-layer features of the items.
+
+    Parameters
+    ----------
+    items : Tensor of shape (n_items, n_features)
+        Each item once.
+    layers : list of (Tensor, Tensor)
+        Hidden layers.
+    activation : str
+        A key of `ACTIVATIONS`.
+    chunk_size : int, default=16384
+        Items per forward pass when no gradient is needed.
+
+    Returns
+    -------
+    embedding : Tensor of shape (n_items, n_embedding)
+        The items themselves where there is no hidden layer.
+    """
+    if not torch.is_grad_enabled() and len(items) > chunk_size and layers:
+        return torch.cat([embed(x, layers, activation) for x in items.split(chunk_size)])
+    for weight, bias in layers:
+        items = ACTIVATIONS[activation](torch.nn.functional.linear(items, weight, bias))
+    return items

@@ -1,0 +1,232 @@
+"""Train the hidden layers of a reward network on comparisons.
+
+Adam on the Bradley–Terry negative log-likelihood in its stable logit form, over unique
+items: a step runs each item forward once, however many comparisons name it. Training
+stops when the likelihood of held-out comparisons stops improving, and the best layers
+seen are kept: an unregularised network memorises noisy answers within seconds.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from skarm._networks import embed, init_layers, to_torch
+
+__all__ = ["TrainedLayers", "canonical_comparisons", "held_out", "train_layers"]
+
+
+class TrainedLayers(NamedTuple):
+    """Hidden layers (numpy), last layer, and how training went."""
+
+    layers: list
+    coef: np.ndarray
+    n_iter: int
+    converged: bool
+    validation_loss: list
+
+
+def canonical_comparisons(items, pairs, y, weights):
+    """The same data in a form that no irrelevant order or repetition can change.
+
+    Equal items become one, comparisons of the same two items become one with the
+    weighted mean outcome and the summed weight, and all is sorted. Training is thus
+    the same for swapped pairs, shuffled rows, and weights written as repetitions.
+
+    Parameters
+    ----------
+    items : ndarray of shape (n_items, n_features)
+        Dense.
+    pairs, y, weights
+        Comparisons; weights positive.
+
+    Returns
+    -------
+    items, pairs, y, weights
+        Canonical; pairs have first < second.
+    source : ndarray of shape (n_items,)
+        For each canonical item, a row of the given items it equals.
+    """
+    # + 0.0 turns -0.0 into 0.0, so that equal rows are equal byte for byte.
+    rows = np.ascontiguousarray(items + 0.0)
+    keys = rows.view([("", f"V{rows.itemsize * rows.shape[1]}")]).reshape(-1)
+    _, source, code = np.unique(keys, return_index=True, return_inverse=True)
+    pairs = code.reshape(-1)[pairs]
+    flip = pairs[:, 0] > pairs[:, 1]
+    pairs, y = np.sort(pairs, axis=1), np.where(flip, 1 - y, y)
+    pairs, y, weights = (a[pairs[:, 0] != pairs[:, 1]] for a in (pairs, y, weights))
+    pairs, code = np.unique(pairs, axis=0, return_inverse=True)
+    code = code.reshape(-1)
+    total = np.bincount(code, weights)
+    return rows[source], pairs, np.bincount(code, weights * y) / total, total, source
+
+
+def held_out(pairs, item_groups, fraction, rng):
+    """Choose comparisons to hold out, whole groups at a time where there are groups.
+
+    Parameters
+    ----------
+    pairs : ndarray of shape (n_pairs, 2)
+        Comparisons.
+    item_groups : ndarray of shape (n_items,) or None
+        Group of each item. No item of a held-out group is seen in training.
+    fraction : float
+        Share to hold out.
+    rng : RandomState
+        Randomness.
+
+    Returns
+    -------
+    mask : ndarray of shape (n_pairs,), bool
+        True where held out; all False where too little data is there to do without.
+    """
+    n_wanted = round(fraction * len(pairs))
+    mask = np.zeros(len(pairs), dtype=bool)
+    if n_wanted < 3 or len(pairs) - n_wanted < 3:
+        return mask
+    if item_groups is None:
+        mask[rng.permutation(len(pairs))[:n_wanted]] = True
+        return mask
+    labels, codes = np.unique(item_groups, return_inverse=True)
+    codes = codes.reshape(-1)[pairs]
+    order = rng.permutation(len(labels))
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    turn = rank[codes].min(axis=1)  # when a pair's first group is held out
+    held = np.bincount(turn, minlength=len(labels)).cumsum()
+    mask = turn <= np.searchsorted(held, n_wanted)
+    return mask if mask.sum() <= len(pairs) / 2 else np.zeros_like(mask)
+
+
+def train_layers(
+    items,
+    pairs,
+    y,
+    weights,
+    mask,
+    *,
+    hidden_layer_sizes,
+    activation,
+    learning_rate,
+    weight_decay,
+    batch_size,
+    max_iter,
+    n_iter_no_change,
+    tol,
+    device,
+    seed,
+    initial=None,
+    progress=False,
+):
+    """Fit hidden layers and a provisional last layer.
+
+    Parameters
+    ----------
+    items, pairs, y, weights
+        Canonical comparisons; the dtype of `items` is that of the network.
+    mask : ndarray of shape (n_pairs,), bool
+        Comparisons held out for stopping; none means `max_iter` epochs.
+    hidden_layer_sizes, activation, learning_rate, weight_decay, batch_size, max_iter,
+    n_iter_no_change, tol
+        See :class:`skarm.BradleyTerryRegressor`.
+    device : torch.device
+        Where to train.
+    seed : int
+        Of initialisation and mini-batches; the same on every device.
+    initial : list of ndarray, default=None
+        Weights, biases, ..., and the last layer, to start from.
+    progress : bool, default=False
+        Show a bar.
+
+    Returns
+    -------
+    trained : TrainedLayers
+        The state with the best held-out loss.
+    """
+    x = to_torch(items, device)
+    generator = torch.Generator(device="cpu").manual_seed(seed)
+    if initial is None:
+        sizes = [items.shape[1], *hidden_layer_sizes]
+        layers = init_layers(sizes, generator, x.dtype)
+        draw = torch.rand(sizes[-1], generator=generator, dtype=torch.float64)
+        coef = ((2 * draw - 1) * sizes[-1] ** -0.5).to(x.dtype)
+        parameters = [tensor for layer in layers for tensor in layer] + [coef]
+    else:
+        parameters = [torch.as_tensor(a.copy(), dtype=x.dtype) for a in initial]
+    parameters = [p.to(device).requires_grad_() for p in parameters]
+    optimizer = torch.optim.AdamW(
+        parameters, lr=learning_rate, weight_decay=weight_decay
+    )
+    train, test = (
+        _Part(x, pairs[rows], y[rows], weights[rows]) for rows in (~mask, mask)
+    )
+
+    def loss(part):
+        hidden = list(zip(parameters[:-1:2], parameters[1:-1:2], strict=True))
+        rewards = embed(part.items, hidden, activation) @ parameters[-1]
+        logits = rewards[part.first] - rewards[part.second]
+        return torch.nn.functional.binary_cross_entropy_with_logits(
+            logits, part.y, weight=part.weights
+        )
+
+    best, best_loss, since, history = None, np.inf, 0, []
+    n_batches = 1 if batch_size == "auto" else -(-train.n // batch_size)
+    if batch_size == "auto" and train.n > 8192:
+        n_batches = -(-train.n // 1024)
+    converged, epoch = False, 0
+    bar = _bar(max_iter, progress)
+    for epoch in range(1, max_iter + 1):
+        for batch in train.batches(n_batches, x, generator):
+            optimizer.zero_grad(set_to_none=True)
+            loss(batch).backward()
+            optimizer.step()
+        bar.update()
+        if not mask.any():
+            continue
+        with torch.no_grad():
+            current = loss(test).item()
+        history.append(current)
+        if current < best_loss - tol:
+            best_loss, since = current, 0
+            best = [p.detach().clone() for p in parameters]
+        else:
+            since += 1
+        if since >= n_iter_no_change:
+            converged = True
+            break
+    bar.close()
+    final = best or [p.detach() for p in parameters]
+    arrays = [p.cpu().numpy() for p in final]
+    layers = list(zip(arrays[:-1:2], arrays[1:-1:2], strict=True))
+    return TrainedLayers(
+        layers, arrays[-1], epoch, converged or not mask.any(), history
+    )
+
+
+class _Part:
+    """Comparisons with only the items they name, as tensors."""
+
+    def __init__(self, x, pairs, y, weights):
+        used, local = np.unique(pairs, return_inverse=True)
+        self._pairs, self._y, self._weights, self.n = pairs, y, weights, len(pairs)
+        local = torch.as_tensor(local.reshape(-1, 2))
+        self.items = x[torch.as_tensor(used).to(x.device)]
+        self.first, self.second = local.to(x.device).T
+        self.y = torch.as_tensor(y, dtype=x.dtype).to(x.device)
+        weights = weights / weights.mean() if len(weights) else weights
+        self.weights = torch.as_tensor(weights, dtype=x.dtype).to(x.device)
+
+    def batches(self, n_batches, x, generator):
+        """Itself, or a shuffled partition of it."""
+        if n_batches == 1:
+            yield self
+            return
+        order = torch.randperm(self.n, generator=generator).numpy()
+        for rows in np.array_split(order, n_batches):
+            yield _Part(x, self._pairs[rows], self._y[rows], self._weights[rows])
+
+
+def _bar(total, progress):
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, desc="training", unit="epoch", disable=not progress)
