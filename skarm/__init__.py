@@ -7,6 +7,17 @@ convention is in :mod:`skarm.comparisons`.
 
 __version__ = "0.1.0"
 
+from skarm.bradley_terry import BradleyTerryRegressor
 from skarm.comparisons import Comparisons
+from skarm.itemwise import ItemwiseTransformer, make_reward_pipeline
+from skarm.learner import ActiveRewardLearner
+from skarm.sampler import ActiveComparisonSampler
 
-__all__ = ["Comparisons"]
+__all__ = [
+    "ActiveComparisonSampler",
+    "ActiveRewardLearner",
+    "BradleyTerryRegressor",
+    "Comparisons",
+    "ItemwiseTransformer",
+    "make_reward_pipeline",
+]

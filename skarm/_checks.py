@@ -1,14 +1,93 @@
 """What users pass as X and y, checked and brought to one form."""
 
 import numpy as np
+from scipy import sparse
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from skarm._enumeration import PairEnumeration
 from skarm._items import as_numpy
 from skarm.comparisons import Comparisons
 
-__all__ = ["check_comparisons", "check_outcomes", "implied_comparisons"]
+__all__ = [
+    # scikit-learn's constraint types are private: this is the one place that knows.
+    "HasMethods",
+    "Interval",
+    "StrOptions",
+    "check_comparisons",
+    "check_numeric",
+    "check_outcomes",
+    "check_some_pairs",
+    "implied_comparisons",
+    "is_comparisons",
+]
 
 MAX_IMPLIED_PAIRS = 20_000_000
+
+
+def is_comparisons(X):
+    """Whether `X` names pairs (Comparisons, or three axes) rather than items."""
+    return isinstance(X, Comparisons) or getattr(X, "ndim", None) == 3
+
+
+def check_some_pairs(X):
+    """Return `X` as non-empty :class:`Comparisons`.
+
+    Parameters
+    ----------
+    X : Comparisons or array-like of shape (n_pairs, 2, n_features)
+        What a user passed.
+
+    Returns
+    -------
+    comparisons : Comparisons
+        The same.
+
+    Raises
+    ------
+    ValueError
+        If there is no pair in it.
+    """
+    comparisons = check_comparisons(X)
+    if len(comparisons) == 0:
+        raise ValueError(
+            "X must hold at least one pair. Got an empty pool. Pass candidate pairs, "
+            "for example Comparisons.all_pairs(items)."
+        )
+    return comparisons
+
+
+def check_numeric(items, caller):
+    """Refuse texts where numbers are needed; everything else is left to scikit-learn.
+
+    Parameters
+    ----------
+    items : array-like
+        Items of any kind.
+    caller : str
+        Who needs numbers.
+
+    Raises
+    ------
+    ValueError
+        If the items are texts.
+    """
+    if sparse.issparse(items):
+        return
+    if hasattr(items, "iloc"):
+        probe = items.iloc[0] if len(items) else ()
+    elif isinstance(items, (list, tuple)):
+        probe = items
+    else:
+        probe = getattr(items, "flat", ())
+    for value in probe:
+        if isinstance(value, str):
+            raise ValueError(
+                f"{caller} needs numbers, items of shape (n_items, n_features). Got "
+                f"texts, such as {value[:40]!r}. Put an embedder in front: "
+                "make_reward_pipeline(SentenceEmbedder(model), StandardScaler(), "
+                "BradleyTerryRegressor())."
+            )
+        break
 
 
 def check_comparisons(X):

@@ -109,7 +109,7 @@ def squared_lengths(embedding, first, second, lower):
 
 
 def leverage(embedding, first, second, weights, matrix):
-    """w xᵀ M⁻¹ x: the derivative of log det M in the number of times a pair is asked.
+    """W xᵀ M⁻¹ x: the derivative of log det M in the number of times a pair is asked.
 
     The paper's D-optimal rules are the top of this: its autograd through
     log det(Σ_j c_j w_j x_j x_jᵀ + ...) at c = 1 is exactly w_i x_iᵀ M⁻¹ x_i.
@@ -178,13 +178,13 @@ def greedy_d(embedding, first, second, weights, matrix, n_pairs):
 def greedy_v(embedding, first, second, weights, matrix, target, n_pairs):
     """Greedy V-optimal batch: repeatedly the pair that lowers tr(A M⁻¹) the most.
 
-    With P = M⁻¹, a_i = x_iᵀ P x_i and b_i = x_iᵀ P A P x_i, asking i lowers the trace by
-    w_i b_i / (1 + w_i a_i). Picking k changes, with u = P x_k √(w_k / (1 + w_k a_k)) and
-    c = P A u (old P),
+    With P = M⁻¹, a_i = x_iᵀ P x_i and b_i = x_iᵀ P A P x_i, asking i lowers the trace
+    by w_i b_i / (1 + w_i a_i). Picking k changes, with
+    u = P x_k √(w_k / (1 + w_k a_k)) and c = P A u (old P),
 
         a_i -= (x_iᵀ u)²,   b_i += (uᵀ A u)(x_iᵀ u)² - 2 (x_iᵀ u)(x_iᵀ c),   P -= u uᵀ
 
-    and the inner products are differences of item values: O(n_items d + n_pairs) a pick.
+    and inner products are differences of item values: O(n_items d + n_pairs) a pick.
 
     Parameters
     ----------

@@ -9,11 +9,13 @@ __all__ = [
     "check_items",
     "describe_items",
     "first_appearance",
+    "same_items",
     "stack_items",
 ]
 
 
 def as_numpy(array):
+    """An array, list or tensor as ndarray; memmaps stay memmaps."""
     if hasattr(array, "detach"):  # torch tensor; bfloat16 has no numpy twin
         tensor = array.detach().cpu()
         array = (tensor.float() if "bfloat16" in str(tensor.dtype) else tensor).numpy()
@@ -51,6 +53,7 @@ def check_items(items):
 
 
 def check_item_groups(groups, n_items):
+    """One group label per item, or None."""
     if groups is None:
         return None
     groups = np.asarray(groups)
@@ -63,6 +66,7 @@ def check_item_groups(groups, n_items):
 
 
 def describe_items(items):
+    """What the items are, for a repr."""
     if hasattr(items, "iloc"):
         return f"rows of a DataFrame with {items.shape[1]} columns"
     if len(items.shape) == 1:
@@ -72,6 +76,7 @@ def describe_items(items):
 
 
 def stack_items(parts):
+    """Rows of several stores, one after the other."""
     if all(sparse.issparse(part) for part in parts):
         return sparse.vstack(parts, format="csr")
     if all(hasattr(part, "iloc") for part in parts):
@@ -103,3 +108,16 @@ def first_appearance(items):
             keep.append(position)
         code[position] = number[row]
     return np.array(keep, dtype=np.intp), code
+
+
+def same_items(left, right):
+    """Whether two stores hold the same items, row for row."""
+    if left is right:
+        return True
+    if type(left) is not type(right) or left.shape != right.shape:
+        return False
+    if sparse.issparse(left):
+        return (left != right).nnz == 0
+    if hasattr(left, "iloc"):
+        return left.equals(right)
+    return bool(np.array_equal(left, right))

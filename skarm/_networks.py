@@ -5,6 +5,8 @@ bias-free layer is a coefficient vector kept apart, because the design works on 
 hidden layer is the linear model: the embedding is the items themselves.
 """
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 
@@ -73,7 +75,7 @@ def init_layers(sizes, generator, dtype):
         Weights and biases.
     """
     layers = []
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for n_in, n_out in pairwise(sizes):
         bound = n_in**-0.5
         draw = torch.rand((n_out, n_in + 1), generator=generator, dtype=torch.float64)
         draw = ((2 * draw - 1) * bound).to(dtype)
@@ -101,7 +103,9 @@ def embed(items, layers, activation, chunk_size=16384):
         The items themselves where there is no hidden layer.
     """
     if not torch.is_grad_enabled() and len(items) > chunk_size and layers:
-        return torch.cat([embed(x, layers, activation) for x in items.split(chunk_size)])
+        return torch.cat(
+            [embed(x, layers, activation) for x in items.split(chunk_size)]
+        )
     for weight, bias in layers:
         items = ACTIVATIONS[activation](torch.nn.functional.linear(items, weight, bias))
     return items

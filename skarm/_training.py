@@ -15,6 +15,9 @@ from skarm._networks import embed, init_layers, to_torch
 
 __all__ = ["TrainedLayers", "canonical_comparisons", "held_out", "train_layers"]
 
+#: An epoch counts as progress when the held-out loss (nats per comparison) falls by it.
+MIN_PROGRESS = 1e-3
+
 
 class TrainedLayers(NamedTuple):
     """Hidden layers (numpy), last layer, and how training went."""
@@ -112,7 +115,6 @@ def train_layers(
     batch_size,
     max_iter,
     n_iter_no_change,
-    tol,
     device,
     seed,
     initial=None,
@@ -127,7 +129,7 @@ def train_layers(
     mask : ndarray of shape (n_pairs,), bool
         Comparisons held out for stopping; none means `max_iter` epochs.
     hidden_layer_sizes, activation, learning_rate, weight_decay, batch_size, max_iter,
-    n_iter_no_change, tol
+    n_iter_no_change
         See :class:`skarm.BradleyTerryRegressor`.
     device : torch.device
         Where to train.
@@ -173,9 +175,9 @@ def train_layers(
     n_batches = 1 if batch_size == "auto" else -(-train.n // batch_size)
     if batch_size == "auto" and train.n > 8192:
         n_batches = -(-train.n // 1024)
-    converged, epoch = False, 0
+    converged, n_iter = False, 0
     bar = _bar(max_iter, progress)
-    for epoch in range(1, max_iter + 1):
+    for n_iter in range(1, max_iter + 1):  # noqa: B007 (read after the loop)
         for batch in train.batches(n_batches, x, generator):
             optimizer.zero_grad(set_to_none=True)
             loss(batch).backward()
@@ -186,7 +188,7 @@ def train_layers(
         with torch.no_grad():
             current = loss(test).item()
         history.append(current)
-        if current < best_loss - tol:
+        if current < best_loss - MIN_PROGRESS:
             best_loss, since = current, 0
             best = [p.detach().clone() for p in parameters]
         else:
@@ -199,7 +201,7 @@ def train_layers(
     arrays = [p.cpu().numpy() for p in final]
     layers = list(zip(arrays[:-1:2], arrays[1:-1:2], strict=True))
     return TrainedLayers(
-        layers, arrays[-1], epoch, converged or not mask.any(), history
+        layers, arrays[-1], n_iter, converged or not mask.any(), history
     )
 
 

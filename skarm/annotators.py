@@ -161,17 +161,19 @@ class RecordedAnnotator:
             )
         y_low = np.where(pairs[:, 0] == low, y, 1.0 - y)
         known = ~np.isnan(y)
-        self._keys, at, codes = np.unique(
+        keys, at, codes = np.unique(
             _key(low[known], high[known]), return_index=True, return_inverse=True
         )
         self.pairs = np.stack([low[known][at], high[known][at]], axis=1)
         self.y = np.bincount(codes, y_low[known]) / np.bincount(codes)
+        self._keys = np.append(keys, np.uint64(2**64 - 1))  # no pair is after the last
 
     def __call__(self, comparisons):
         """Return the recorded answer to each pair."""
         pairs, low, high = _check_pairs(comparisons)
         keys = _key(low, high)
-        found = np.isin(keys, self._keys)
+        at = np.searchsorted(self._keys, keys)
+        found = self._keys[at] == keys
         if not found.all():
             example = tuple(pairs[np.argmin(found)].tolist())
             raise ValueError(
@@ -179,8 +181,7 @@ class RecordedAnnotator:
                 f"{np.sum(~found)} of the {len(pairs)} asked are missing. Ask only for "
                 "the .pairs of this annotator."
             )
-        y_low = self.y[np.searchsorted(self._keys, keys)]
-        return np.where(pairs[:, 0] == low, y_low, 1.0 - y_low)
+        return np.where(pairs[:, 0] == low, self.y[at], 1.0 - self.y[at])
 
 
 _KEYS = {"1": 1.0, "a": 1.0, "2": 0.0, "b": 0.0, "t": 0.5, "0": 0.5, "s": np.nan}

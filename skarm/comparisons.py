@@ -30,6 +30,7 @@ from skarm._items import (
     check_items,
     describe_items,
     first_appearance,
+    same_items,
     stack_items,
 )
 
@@ -472,8 +473,8 @@ class Comparisons:
         Parameters
         ----------
         comparisons : sequence of Comparisons
-            Over the same item store, which is then shared, or over different ones,
-            which are stacked (items are not compared for equality).
+            Over equal item stores, of which one is then shared, or over different ones,
+            which are stacked.
 
         Returns
         -------
@@ -488,7 +489,7 @@ class Comparisons:
         parts = list(comparisons)
         if not parts:
             raise ValueError("concatenate needs at least one Comparisons. Got none.")
-        if all(part.items is parts[0].items for part in parts):
+        if all(same_items(part.items, parts[0].items) for part in parts):
             pairs = np.concatenate([part.pairs for part in parts])
             return cls._make(parts[0].items, pairs, parts[0].groups)
         offsets = np.cumsum([0, *(part.n_items for part in parts[:-1])])

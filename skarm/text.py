@@ -1,9 +1,8 @@
 """Texts to vectors: sentence-transformers as a scikit-learn transformer.
 
-:class:`SentenceEmbedder` turns texts into the item matrix that the rest of the
-package works on, and remembers every vector on disk, so that cross-validation, grid
+:class:`SentenceEmbedder` keeps every vector on disk, so that cross-validation, grid
 search and active learning embed each text once. :func:`train_static_embedding` makes
-a small model from your own texts, where no model can be downloaded.
+a small model from your own texts where none can be downloaded.
 """
 
 import hashlib
@@ -16,99 +15,78 @@ import string
 import sys
 import tempfile
 import time
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, suppress
 from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-)
-from sklearn.utils._param_validation import (
-    HasMethods,
-    Interval,
-    StrOptions,
-    validate_params,
-)
+from sklearn import base
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.extmath import randomized_svd
 
 __all__ = ["SentenceEmbedder", "train_static_embedding"]
 
 _TEMPLATE = "{prompt}\n\n{response}"
-_CHUNK = 1024  # texts encoded and stored in one transaction
-_PATIENCE = 3600.0  # seconds to wait for a process that stores nothing
-_MARKER = "skarm_static_embedding.json"  # left in the folders that we wrote
-_HOW_TO_GET_A_MODEL = (
-    "Pass the folder of a saved SentenceTransformer, the name of a published one, or "
-    "make one from your own texts with skarm.text.train_static_embedding(texts, path)."
+_CHUNK = 1024  # texts that are encoded and stored in one transaction
+_PATIENCE = 3600.0  # seconds to wait for another process that stores nothing
+_MARKER = "skarm_static_embedding.json"  # in the folders that we wrote
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")  # of a published model
+_HELP = (
+    "Pass the folder of a saved SentenceTransformer or the name of a published one, "
+    "or make one with skarm.text.train_static_embedding(texts, path)."
+)
+_FINGERPRINTS = {}  # folder -> (names, sizes and times of its files, their hash)
+_SCHEMA = (
+    "PRAGMA journal_mode = WAL",
+    "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB)",
+    "CREATE TABLE IF NOT EXISTS batches (n_texts INTEGER)",
 )
 
 
 class SentenceEmbedder(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    base.ClassNamePrefixFeaturesOutMixin, base.TransformerMixin, base.BaseEstimator
 ):
-    """Embed texts, or prompts with their responses, each distinct text once.
+    r"""Embed texts, or prompts with their responses, each distinct text once.
 
-    The transformer is stateless: ``transform`` works without ``fit``, and ``fit``
-    only checks its input. The model is loaded when the first text must be encoded,
-    and never pickled.
+    Stateless: ``transform`` works without ``fit``. The model is loaded when a text
+    must be encoded, and left out of pickles.
 
     Parameters
     ----------
-    model : str, path-like or SentenceTransformer
-        Folder of a saved model, or name of a published one (of which a copy that is
-        on this machine already is used as it is). An object with the ``encode``
-        method of a ``SentenceTransformer`` works too, but ``clone`` (so every
-        cross-validation) copies the whole object: prefer a folder.
+    model : str, path-like or SentenceTransformer, default=None
+        Folder of a saved model, or name of a published one (a copy on this machine
+        is used as it is). An object with the ``encode`` of a SentenceTransformer
+        works, but ``clone``, so each cross-validation, copies it: pass a folder.
     prompt : str, default=None
-        Instruction put before each text by the model, such as ``"query: "``. None
-        leaves the choice to the model.
-    template : str, default="{prompt}\\\\n\\\\n{response}"
+        Instruction that the model puts before each text, such as ``"query: "``.
+    template : str, default="{prompt}\\n\\n{response}"
         How a row with a prompt and a response becomes one text.
     batch_size : int, default=32
         Texts per forward pass.
     normalize : bool, default=False
-        Whether to scale each vector to unit length. An all-zero vector stays zero.
+        Whether to scale vectors to unit length; a zero vector stays zero.
     truncate_dim : int, default=None
-        Keep only the first coordinates (before ``normalize``), for models trained
-        for that. None keeps all.
+        Number of leading coordinates to keep (before ``normalize``). None: all.
     device : str, default=None
-        Where a model given by folder or name runs, such as ``"cuda"``. None takes
-        what is there. An object stays where it is.
+        Where a model given by folder or name runs. None: the best there is.
     dtype : {"float16", "float32", "float64"}, default="float32"
-        Type of the output. Models work in, and the cache keeps, float32.
+        Type of the output. Models and cache work in float32.
     cache : bool, str or path-like, default=True
-        Folder in which vectors are kept. True stands for ``embeddings`` in the
-        folder named by the environment variable ``SKARM_CACHE``, or else
-        ``skarm/embeddings`` in the user's cache folder. False keeps nothing. A model
-        given as an object has no name on disk: its vectors are kept in memory.
+        Folder for the vectors. True: ``embeddings`` in the folder named by the
+        environment variable ``SKARM_CACHE``, or ``skarm/embeddings`` in the user's
+        cache folder. False: none. Vectors of a model object are kept in memory.
     progress : bool or "auto", default="auto"
-        Whether to show a progress bar. "auto" shows one on a terminal if more than
-        1,024 texts must be encoded.
-
-    See Also
-    --------
-    train_static_embedding : Make a small model without a network.
+        Whether to show a bar. "auto": on a terminal, for more than 1,024 new texts.
 
     Notes
     -----
-    *Input.* Texts come as a list, a 1-D array or Series, or one column. Prompts with
-    responses come as a data frame with the columns ``prompt`` and ``response``
-    (others are ignored), or as rows of two texts.
-
-    *Cache.* There is one SQLite file per model and ``prompt``. The model is known by
-    the content of its files, or by its name and commit; a text by its SHA-256, so
-    that no text can be read back. ``normalize``, ``truncate_dim`` and ``dtype`` are
-    applied on the way out and need no new encoding. ``batch_size`` and ``device`` are
-    not part of the key: they change rounding only. Processes share the file and wait
-    for each other's texts; chunks of 1,024 texts are kept as soon as they are done.
-    The folder must be on a local disk (SQLite's write-ahead log needs one).
-
-    *Objects.* Training a model object further is noticed by its parameters. After
-    any other change, such as a new tokenizer, call :meth:`clear_cache`.
+    The cache has one SQLite file per model (content of its files, or name and
+    commit) and ``prompt``; texts are known by their SHA-256. The other parameters
+    need no new encoding (``batch_size`` and ``device`` change rounding only).
+    Processes wait for each other's texts; each 1,024 texts are kept once done. The
+    folder must be on a local disk. After a change to a model object other than
+    further training, call :meth:`clear_cache`.
 
     Examples
     --------
@@ -116,8 +94,8 @@ class SentenceEmbedder(
     >>> from skarm.text import SentenceEmbedder, train_static_embedding
     >>> texts = ["the cat drinks milk", "the dog drinks water"]
     >>> folder = tempfile.TemporaryDirectory()
-    >>> model = train_static_embedding(texts, f"{folder.name}/model", dim=4)
-    >>> embedder = SentenceEmbedder(model, cache=f"{folder.name}/cache")
+    >>> model = train_static_embedding(texts, folder.name + "/model", dim=4)
+    >>> embedder = SentenceEmbedder(model, cache=folder.name + "/cache")
     >>> embedder.transform([*texts, texts[0]]).shape
     (3, 4)
     >>> embedder.cache_info()["n_encoded"]
@@ -125,7 +103,7 @@ class SentenceEmbedder(
     >>> folder.cleanup()
     """
 
-    _parameter_constraints = {  # noqa: RUF012
+    _parameter_constraints = {
         "model": [str, os.PathLike, HasMethods("encode"), None],
         "prompt": [str, None],
         "template": [str],
@@ -164,11 +142,11 @@ class SentenceEmbedder(
         self.progress = progress
 
     def fit(self, X, y=None):
-        """Check the parameters and the texts; nothing is learned.
+        """Check the parameters and the texts, as ``transform`` does; learn nothing.
 
         Parameters
         ----------
-        X : list, array, Series or DataFrame of shape (n_texts,) or (n_texts, 1 or 2)
+        X : list, array, Series or DataFrame
             Texts, or prompts with responses.
         y : None
             Ignored.
@@ -177,15 +155,6 @@ class SentenceEmbedder(
         -------
         self : SentenceEmbedder
             The same object.
-
-        Raises
-        ------
-        FileNotFoundError
-            If ``model`` is a path at which there is no folder.
-        TypeError
-            If an entry of ``X`` is not a str.
-        ValueError
-            If a parameter, or the shape of ``X``, is not one of those described.
         """
         self._check_parameters()
         _as_texts(X, self.template)
@@ -196,25 +165,26 @@ class SentenceEmbedder(
 
         Parameters
         ----------
-        X : list, array, Series or DataFrame of shape (n_texts,) or (n_texts, 1 or 2)
-            Texts, or prompts with responses.
+        X : list, array, Series or DataFrame
+            Texts, in one dimension or one column, or prompts with responses: a
+            data frame with columns ``prompt`` and ``response``, or rows of two texts.
 
         Returns
         -------
         embeddings : ndarray of shape (n_texts, n_features)
-            One row per text; no rows for no texts.
+            One row per text.
 
         Raises
         ------
         OSError
-            If the model cannot be loaded, or the cache cannot be used.
+            If the model (FileNotFoundError: its folder) or the cache cannot be used.
         RuntimeError
             If the cache file is damaged.
         TypeError
             If an entry of ``X`` is not a str.
         ValueError
-            If a parameter, or the shape of ``X``, is not one of those described, or
-            if the model returns anything but one finite vector per text.
+            If a parameter or the shape of ``X`` is none of those described, or the
+            model does not return one finite vector per text.
         """
         self._check_parameters()
         texts = _as_texts(X, self.template)
@@ -223,8 +193,8 @@ class SentenceEmbedder(
         width = self._checked_width(vectors.shape[1])
         out = vectors[[rows[text] for text in texts], :width]
         if self.normalize:
-            length = np.linalg.norm(out, axis=1, keepdims=True)
-            out /= np.maximum(length, np.finfo(np.float32).tiny)
+            norm = np.linalg.norm(out, axis=1, keepdims=True)
+            out /= np.maximum(norm, np.finfo(np.float32).tiny)
         return out.astype(self.dtype, copy=False)
 
     def cache_info(self):
@@ -233,149 +203,492 @@ class SentenceEmbedder(
         Returns
         -------
         info : dict
-            ``path``: the cache file (None if nothing is kept on disk); ``n_texts``:
-            the number of texts kept; ``n_encoded``: the number of texts ever sent to
-            the model, by any process (for a cache in memory and for ``cache=False``:
-            by this object) since the cache was made or cleared.
+            ``path`` of the cache file (None: in memory), ``n_texts`` kept in it, and
+            ``n_encoded``: texts ever sent to the model, since the last clearing, by
+            all processes (in memory, or with ``cache=False``: by this object).
         """
-        self._check_parameters()
-        return self._store(load=False).info()
+        return self._store().info()
 
     def clear_cache(self):
-        """Forget the vectors kept for this model and ``prompt``."""
-        self._check_parameters()
-        self._store(load=False).clear()
+        """Forget the vectors that are kept for this model and ``prompt``."""
+        self._store().clear()
 
     @property
     def _n_features_out(self):
-        self._check_parameters()
-        return self._checked_width(self._model_width(self._store()))
+        return self._checked_width(self._width(self._store()))
 
     def _check_parameters(self):
         self._validate_params()
-        fields = {field for _, field, *_ in _parse(self.template) if field is not None}
-        if not {"response"} <= fields <= {"prompt", "response"}:
+        if self.model is None:
+            raise ValueError(f"model must be given. Got None. {_HELP}")
+        if isinstance(self.model, str | os.PathLike):
+            _model_folder(self.model)
+        try:
+            fields = {part[1] for part in string.Formatter().parse(self.template)}
+        except ValueError:  # a single brace
+            fields = set()
+        if "response" not in fields or fields - {"prompt", "response", None}:
             raise ValueError(
                 "template must hold {response}, may hold {prompt}, and no other field. "
-                f"Got {self.template!r}. Write literal braces twice: {{{{ and }}}}."
+                f"Got {self.template!r}. Write a literal brace twice: {{{{ or }}}}."
             )
-        if self.model is None:
-            raise ValueError(f"model must be given. Got None. {_HOW_TO_GET_A_MODEL}")
-        if _is_address(self.model):
-            _find_folder(self.model)
 
     def _checked_width(self, width):
-        if self.truncate_dim is not None and self.truncate_dim > width:
+        if width < (self.truncate_dim or 0):
             raise ValueError(
                 f"truncate_dim must be at most the width of the model, {width}. "
                 f"Got {self.truncate_dim}. Lower it, or pass None to keep all."
             )
         return self.truncate_dim or width
 
-    def _model_width(self, store):
-        width = store.width()
-        if width is None:
-            model = self._load()
-            ask = getattr(model, "get_embedding_dimension", None) or getattr(
-                model, "get_sentence_embedding_dimension", lambda: None
-            )  # the second name is that of sentence-transformers < 6
-            width = ask() or len(np.ravel(model.encode([""])))
-        return width
+    def _width(self, store):
+        return store.width() or len(self._encode([""])[0]) // 4
 
     def _vectors(self, texts):
-        """Return one float32 row per text; encode those that nobody has encoded."""
+        """One float32 row per distinct text; encodes those that nobody has encoded."""
         store = self._store()
         if not texts:
-            return np.empty((0, self._model_width(store)), dtype=np.float32)
-        keys = [hashlib.sha256(t.encode("utf-8", "replace")).digest() for t in texts]
+            return np.empty((0, self._width(store)), dtype="<f4")
+        keys = [hashlib.sha256(t.encode("utf-8", "surrogatepass")) for t in texts]
+        keys = [key.digest() for key in keys]
         found = store.read(keys)
-        missing = [
-            pair for pair in zip(keys, texts, strict=True) if pair[0] not in found
-        ]
-        with self._bar(len(missing)) as bar:
-            for start in range(0, len(missing), _CHUNK):
-                chunk = dict(missing[start : start + _CHUNK])
-                found.update(store.fill(chunk, self._encode))
-                if bar is not None:
-                    bar.update(len(chunk))
+        missing = [(k, t) for k, t in zip(keys, texts, strict=True) if k not in found]
+        shown = self.progress
+        if shown == "auto":
+            shown = len(missing) > _CHUNK and sys.stderr and sys.stderr.isatty()
+        from tqdm import tqdm  # comes with sentence-transformers
+
+        starts = range(0, len(missing), _CHUNK)
+        for start in tqdm(starts, "embed", disable=not shown, unit="k texts"):
+            found |= store.fill(dict(missing[start : start + _CHUNK]), self._encode)
         flat = np.frombuffer(b"".join([found[key] for key in keys]), dtype="<f4")
-        if flat.size % len(keys):
-            raise RuntimeError(_damaged(store.path, "vectors of different lengths"))
         return flat.reshape(len(keys), -1)
 
     def _encode(self, texts):
         """Send texts to the model; returns the bytes of one float32 vector each."""
         options = {} if self.prompt is None else {"prompt": self.prompt}
-        vectors = self._load().encode(
-            texts,
-            batch_size=self.batch_size,
-            show_progress_bar=False,
-            convert_to_numpy=True,
-            **options,
-        )
+        options |= {"batch_size": self.batch_size, "show_progress_bar": False}
+        vectors = self._load().encode(texts, convert_to_numpy=True, **options)
         vectors = np.asarray(vectors, dtype="<f4")
-        if vectors.ndim != 2 or len(vectors) != len(texts):
+        good = vectors.ndim == 2 and len(vectors) == len(texts)
+        if not (good and np.isfinite(vectors).all()):
             raise ValueError(
-                "model must return one vector per text. Got an array of shape "
-                f"{vectors.shape} for {len(texts)} texts. Pass a SentenceTransformer."
-            )
-        if not np.isfinite(vectors).all():
-            row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
-            raise ValueError(
-                "model must return finite vectors. Got NaN or infinity for the text "
-                f"{_short(texts[row])}. Load the model in float32, or drop the text."
+                "model must return one finite vector per text. Got shape "
+                f"{vectors.shape} for {len(texts)} texts, or NaN or infinity in it. "
+                "Pass a SentenceTransformer, loaded in float32."
             )
         return [vector.tobytes() for vector in vectors]
 
-    def _bar(self, n_missing):
-        auto = n_missing > _CHUNK and sys.stderr is not None and sys.stderr.isatty()
-        if not n_missing or not (auto if self.progress == "auto" else self.progress):
-            return nullcontext()
-        from tqdm import tqdm  # comes with sentence-transformers
-
-        return tqdm(total=n_missing, desc="embed", unit="text")
-
     def _load(self):
-        """Return the model; one given by folder or name is loaded once."""
-        if not _is_address(self.model):
+        """The model; one given by folder or name is loaded once per object."""
+        if not isinstance(self.model, str | os.PathLike):
             return self.model
         state = (_identity(self.model), self.device)
-        if self.__dict__.get("_loaded", (None,))[0] != state:
+        if getattr(self, "_loaded", (None,))[0] != state:
             model = _load_model(self.model, self.device)
-            # asked again: loading a published model may have made its commit known
+            # Asked again: the commit of a published model may be known only now.
             self._loaded = ((_identity(self.model), self.device), model)
         return self._loaded[1]
 
-    def _store(self, load=True):
-        """Return where vectors are kept; ``load`` allows to load the model for it."""
-        if self.cache is False or not _is_address(self.model):
-            state = (_parameter_versions(self.model), self.prompt)
-            old = self.__dict__.get("_memory")
-            if old is None or old[0] is not self.model or old[1] != state:
-                self._memory = (self.model, state, _MemoryStore())
-            store = self._memory[2]
-            store.keep = self.cache is not False
-            return store
+    def _store(self):
+        """Where the vectors of this model and prompt are kept."""
+        self._check_parameters()
+        if self.cache is False or not isinstance(self.model, str | os.PathLike):
+            parameters = getattr(self.model, "parameters", tuple)()
+            state = self.cache, self.prompt, [(id(p), p._version) for p in parameters]
+            if getattr(self, "_memory", None) is None or (
+                self._memory[0] is not self.model or self._memory[1] != state
+            ):
+                self._memory = self.model, state, _MemoryStore(self.cache is not False)
+            return self._memory[2]
+        if _identity(self.model).endswith("@"):
+            self._load()  # makes the commit of a published model known
         identity = _identity(self.model)
-        if load and identity.endswith("@"):
-            self._load()
-            identity = _identity(self.model)
-        folder = _default_folder() if self.cache is True else Path(self.cache)
         name = hashlib.sha256(json.dumps([1, identity, self.prompt]).encode())
+        folder = _cache_folder() if self.cache is True else Path(self.cache)
         return _DiskStore(folder.expanduser() / f"{name.hexdigest()[:32]}.sqlite")
 
     def __getstate__(self):
         """Leave the loaded model and the vectors out of pickles and copies."""
-        state = dict(super().__getstate__())
-        state.pop("_loaded", None)
-        state.pop("_memory", None)
-        return state
+        state = super().__getstate__()
+        return {k: v for k, v in state.items() if k not in ("_loaded", "_memory")}
 
     def __sklearn_tags__(self):
-        """Say that input is texts and that ``fit`` is not needed."""
+        """Say that the input is texts and that ``fit`` is not needed."""
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
-        tags.input_tags.string = True
-        tags.input_tags.one_d_array = True
+        tags.input_tags.string = tags.input_tags.one_d_array = True
         tags.input_tags.two_d_array = False
         return tags
+
+
+def _as_texts(X, template=_TEMPLATE):
+    """Check X; returns a list of str, prompts joined with their responses."""
+    kind = type(X).__name__
+    if hasattr(X, "columns"):  # a data frame
+        names = list(X.columns)
+        if {"prompt", "response"} <= set(names):
+            names = ["prompt", "response"]
+        elif len(names) != 1:
+            raise ValueError(
+                "X must have one column, or the columns 'prompt' and 'response'. Got "
+                f"the columns {names}. Select or rename them."
+            )
+        X = X[names]
+    elif hasattr(X, "pairs"):
+        X = None  # Comparisons: never look at all its pairs
+    array = np.asarray(X, dtype=object)
+    if not (array.ndim == 1 or (array.ndim == 2 and array.shape[1] in (1, 2))):
+        raise ValueError(
+            "X must hold texts: a list or array of str, one column, or rows of a "
+            f"prompt and a response. Got {kind} of shape {array.shape}. Put a single "
+            "text in a list; embed comparisons by an ItemwiseTransformer."
+        )
+    rows = array.tolist() if array.ndim == 2 else [(text,) for text in array.tolist()]
+    for number, row in enumerate(rows):
+        for entry in row:
+            if not isinstance(entry, str):
+                raise TypeError(
+                    f"X must hold texts (str). Row {number} holds {entry!r:.60} "
+                    f"({type(entry).__name__}). Convert or drop it; use '' for no text."
+                )
+    if array.ndim == 2 and array.shape[1] == 2:
+        return [template.format(prompt=row[0], response=row[1]) for row in rows]
+    return [str(row[0]) for row in rows]
+
+
+def _model_folder(model):
+    """Folder of a local model; None for a name that must be looked up."""
+    text = os.fspath(model)
+    folder = Path(text).expanduser()
+    if text and folder.is_dir():
+        return folder
+    if isinstance(model, str) and _NAME.fullmatch(text):
+        return None
+    raise FileNotFoundError(
+        f"model must be a folder that exists, or a name. Got {text!r}, where there is "
+        f"no folder. {_HELP}"
+    )
+
+
+def _commit(name):
+    """Commit of a published model of which this machine has a copy, or None."""
+    from huggingface_hub import try_to_load_from_cache
+
+    home = os.environ.get("SENTENCE_TRANSFORMERS_HOME")
+    for repo in [name] if "/" in name else [f"sentence-transformers/{name}", name]:
+        for file in ("modules.json", "config.json"):
+            found = try_to_load_from_cache(repo, file, cache_dir=home)
+            if isinstance(found, str):
+                return Path(found).parent.name
+    return None
+
+
+def _identity(model):
+    """What vectors depend on: hash of a local model's files, or a name and commit."""
+    folder = _model_folder(model)
+    if folder is None:
+        return f"{model}@{_commit(model) or ''}"
+    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*"))
+    names = [n for n in names if not n.endswith(".md") and "/." not in f"/{n}"]
+    files = [folder / name for name in names if (folder / name).is_file()]
+    stats = [(str(file), file.stat()) for file in files]
+    stamp = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    if _FINGERPRINTS.get(folder.resolve(), (None,))[0] != stamp:
+        total = hashlib.sha256()
+        for file in files:
+            with file.open("rb") as stream:
+                total.update(hashlib.file_digest(stream, "sha256").digest())
+            total.update(f"{file.relative_to(folder).as_posix()}\n".encode())
+        _FINGERPRINTS[folder.resolve()] = stamp, total.hexdigest()
+    return _FINGERPRINTS[folder.resolve()][1]
+
+
+def _load_model(model, device):
+    from sentence_transformers import SentenceTransformer  # takes seconds to import
+
+    folder = _model_folder(model)
+    local = {"local_files_only": True} if folder else {"revision": _commit(model)}
+    try:
+        return SentenceTransformer(str(folder or model), device=device, **local)
+    except Exception as error:
+        raise OSError(
+            f"model={os.fspath(model)!r} could not be loaded: {error} Without a "
+            f"network, a published model must be on this machine already. {_HELP}"
+        ) from error
+
+
+def _cache_folder():
+    if own := os.environ.get("SKARM_CACHE"):
+        return Path(own, "embeddings")
+    usual = {"win32": os.environ.get("LOCALAPPDATA"), "darwin": "~/Library/Caches"}
+    root = os.environ.get("XDG_CACHE_HOME") or usual.get(sys.platform) or "~/.cache"
+    return Path(root, "skarm", "embeddings")
+
+
+class _MemoryStore:
+    """Vectors (bytes) by key, in this process."""
+
+    path = None
+
+    def __init__(self, keep):
+        self.keep, self.vectors, self.n_encoded = keep, {}, 0
+
+    def read(self, keys):
+        return {key: self.vectors[key] for key in keys if key in self.vectors}
+
+    def fill(self, chunk, encode):
+        new = dict(zip(chunk, encode(list(chunk.values())), strict=True))
+        self.n_encoded += len(new)
+        self.vectors |= new if self.keep else {}
+        return new
+
+    def width(self):
+        return len(next(iter(self.vectors.values()), b"")) // 4
+
+    def info(self):
+        n_texts = len(self.vectors)
+        return {"path": None, "n_texts": n_texts, "n_encoded": self.n_encoded}
+
+    def clear(self):
+        self.vectors, self.n_encoded = {}, 0
+
+
+class _DiskStore:
+    """Vectors (bytes) by key, in a SQLite file that processes share."""
+
+    def __init__(self, path):
+        self.path = path
+
+    @contextmanager
+    def _open(self):
+        with suppress(OSError):  # then SQLite complains, below
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            db = sqlite3.connect(self.path, timeout=1.0, isolation_level=None)
+            with closing(db):
+                for statement in _SCHEMA:
+                    self._patiently(db, statement)
+                yield db
+        except sqlite3.OperationalError as error:
+            raise OSError(
+                f"The embedding cache {self.path} cannot be used: {error}. Point cache "
+                "or SKARM_CACHE to a writable folder on a local disk, or pass "
+                "cache=False."
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise RuntimeError(
+                f"The embedding cache {self.path} is damaged: {error}. Delete it, for "
+                "example by clear_cache(); its texts are then embedded again."
+            ) from error
+
+    def _patiently(self, db, statement):
+        """Execute when other processes let us; waits as long as they store texts."""
+        seen, deadline = None, time.monotonic() + _PATIENCE
+        while True:
+            try:
+                version = db.execute("PRAGMA data_version").fetchone()
+                if version != seen:
+                    seen, deadline = version, time.monotonic() + _PATIENCE
+                return db.execute(statement).fetchall()
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.01)
+
+    @staticmethod
+    def _select(db, keys):
+        keys, found = list(keys), {}
+        for start in range(0, len(keys), 500):  # SQLite limits the variables
+            part = keys[start : start + 500]
+            query = f"SELECT * FROM vectors WHERE key IN ({','.join('?' * len(part))})"
+            found.update(db.execute(query, part))
+        return found
+
+    def read(self, keys):
+        with self._open() as db:
+            return self._select(db, keys)
+
+    def fill(self, chunk, encode):
+        """Vectors of some texts; the missing ones are encoded while others wait."""
+        with self._open() as db:  # closing it without a commit takes all back
+            self._patiently(db, "BEGIN IMMEDIATE")
+            found = self._select(db, chunk)
+            missing = {key: chunk[key] for key in chunk if key not in found}
+            if missing:
+                new = dict(zip(missing, encode(list(missing.values())), strict=True))
+                db.executemany("INSERT INTO vectors VALUES (?, ?)", new.items())
+                db.execute("INSERT INTO batches (n_texts) VALUES (?)", [len(new)])
+                found |= new
+            db.execute("COMMIT")
+        return found
+
+    def width(self):
+        with self._open() as db:
+            row = db.execute("SELECT length(vector) FROM vectors LIMIT 1").fetchone()
+        return row[0] // 4 if row else None
+
+    def info(self):
+        with self._open() as db:
+            n_texts = db.execute("SELECT count(*) FROM vectors").fetchone()[0]
+            n_encoded = db.execute("SELECT total(n_texts) FROM batches").fetchone()[0]
+        return {"path": str(self.path), "n_texts": n_texts, "n_encoded": int(n_encoded)}
+
+    def clear(self):
+        try:
+            with self._open() as db:
+                self._patiently(db, "BEGIN IMMEDIATE")
+                db.execute("DELETE FROM vectors")
+                db.execute("DELETE FROM batches")
+                db.execute("COMMIT")
+                with suppress(sqlite3.OperationalError):  # others may be reading
+                    db.execute("VACUUM")
+        except RuntimeError:  # damaged
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+
+
+def train_static_embedding(
+    texts, path, *, dim=64, vocab_size=8000, window=5, random_state=0
+):
+    """Train a small sentence embedding on your own texts, in seconds, offline.
+
+    The vector of a text is the mean of those of its word pieces. These come from a
+    truncated singular value decomposition of the positive pointwise mutual
+    information of pieces that occur close together [1]_, with context probabilities
+    to the power 0.75, times ``1e-3 / (1e-3 + p(piece))`` (smooth inverse frequency
+    [2]_). It knows which words go together, not their order: published models are
+    better.
+
+    Parameters
+    ----------
+    texts : list, array, Series or DataFrame
+        Texts, or prompts with responses.
+    path : str or path-like
+        Folder to write. It must be new, empty or written by this function.
+    dim : int, default=64
+        Width of the vectors; at most the number of word pieces.
+    vocab_size : int, default=8000
+        Number of word pieces aimed at; all characters are kept in any case.
+    window : int, default=5
+        Largest distance of two pieces that count as close together.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the decomposition; with an int, equal texts give an equal model.
+
+    Returns
+    -------
+    path : str
+        The folder, for ``SentenceEmbedder(path)``.
+
+    Raises
+    ------
+    FileExistsError
+        If ``path`` holds something that this function did not write.
+    ValueError
+        If the texts are too few for ``dim``, or a number is not positive.
+
+    Notes
+    -----
+    The root mean square length of the vectors of ``texts`` is 1. Coordinates beyond
+    the rank of the decomposed matrix are zero, as is the vector of an empty text.
+
+    References
+    ----------
+    .. [1] Levy and Goldberg, "Neural word embedding as implicit matrix
+       factorization", NeurIPS 2014.
+    .. [2] Arora, Liang and Ma, "A simple but tough-to-beat baseline for sentence
+       embeddings", ICLR 2017.
+    """
+    sizes = {"dim": dim, "vocab_size": vocab_size, "window": window}
+    for name, value in sizes.items():
+        if not isinstance(value, Integral) or value < 1:
+            raise ValueError(f"{name} must be an int of at least 1. Got {value!r}.")
+    texts, path = _as_texts(texts), Path(path).expanduser()
+    empty = not path.exists() or (path.is_dir() and not any(path.iterdir()))
+    if not empty and not (path / _MARKER).exists():
+        raise FileExistsError(
+            "path must be a new or empty folder, or one that train_static_embedding "
+            f"wrote. Got {str(path)!r}, which holds something else. Choose another."
+        )
+    tokenizer = _train_tokenizer(texts, vocab_size)
+    vectors = _train_vectors(tokenizer, texts, dim, window, random_state)
+
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    except ImportError:  # sentence-transformers < 6
+        from sentence_transformers.models import StaticEmbedding
+    module = StaticEmbedding(tokenizer, embedding_weights=vectors)
+    model = SentenceTransformer(modules=[module], device="cpu")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        new = Path(folder, "model")
+        model.save(str(new), create_model_card=False)
+        (new / _MARKER).write_text(json.dumps({k: int(v) for k, v in sizes.items()}))
+        shutil.rmtree(path, ignore_errors=True)
+        new.replace(path)
+    return str(path)
+
+
+def _train_tokenizer(texts, vocab_size):
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+    def tokenizer(**options):
+        new = Tokenizer(models.WordPiece(unk_token="[UNK]", **options))
+        new.normalizer = normalizers.BertNormalizer()
+        new.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        return new
+
+    # Ties between pieces are broken by the numbers of their parts, which the trainer
+    # gives out in random order: so the single characters are numbered by a first pass.
+    pieces = ["[PAD]", "[UNK]"]
+    for size in (1, vocab_size):
+        draft = tokenizer()
+        draft.train_from_iterator(
+            texts,
+            trainers.WordPieceTrainer(
+                vocab_size=size, special_tokens=pieces, show_progress=False
+            ),
+        )
+        pieces += sorted(set(draft.get_vocab()) - set(pieces))
+    final = tokenizer(vocab=draft.get_vocab())
+    final.add_special_tokens(["[PAD]", "[UNK]"])
+    return final
+
+
+def _train_vectors(tokenizer, texts, dim, window, random_state):
+    """PPMI-SVD vectors of the word pieces, float32 of shape (n_pieces, dim)."""
+    n_pieces = tokenizer.get_vocab_size()
+    codes = [code.ids for code in tokenizer.encode_batch(texts)]
+    lengths = np.array([len(code) for code in codes], dtype=np.intp)
+    text = np.repeat(np.arange(len(codes)), lengths)
+    piece = np.array([i for code in codes for i in code], dtype=np.intp)
+    shape = (n_pieces, n_pieces)
+    counts = sparse.csr_array(shape)
+    for lag in range(1, window + 1):
+        near = text[:-lag] == text[lag:]
+        where = piece[:-lag][near], piece[lag:][near]
+        counts = counts + sparse.csr_array((np.ones(near.sum()), where), shape=shape)
+    counts = (counts + counts.T).tocoo()
+    total, (i, j) = counts.sum(axis=1), (counts.row, counts.col)
+    context = total**0.75 / max((total**0.75).sum(), 1.0)
+    ppmi = np.maximum(np.log(counts.data / (total[i] * context[j])), 0.0)
+    if not ppmi.any():
+        raise ValueError(
+            "texts must hold different words that occur together. Got "
+            f"{len(codes)} texts of {len(piece)} words and word pieces. Give more texts."
+        )
+    if dim > n_pieces:
+        raise ValueError(
+            f"dim must be at most the number of word pieces in texts, {n_pieces}. Got "
+            f"{dim}. Lower it, or give more texts."
+        )
+    ppmi = sparse.csr_array((ppmi, (i, j)), shape=shape)
+    U, S, _ = randomized_svd(ppmi, dim, random_state=random_state)
+    frequency = np.bincount(piece, minlength=n_pieces) / len(piece)
+    vectors = U * np.sqrt(S) * (1e-3 / (1e-3 + frequency))[:, None]
+    share = 1.0 / np.repeat(lengths, lengths)
+    mean = sparse.csr_array((share, (text, piece)), shape=(len(codes), n_pieces))
+    scale = np.sqrt(((mean @ vectors) ** 2).sum(axis=1).mean())
+    return (vectors / scale).astype(np.float32)

@@ -1,0 +1,555 @@
+"""BradleyTerryRegressor: a reward model fitted to comparisons, linear or MLP."""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    validate_data,
+)
+
+from skarm._checks import (
+    Interval,
+    StrOptions,
+    check_comparisons,
+    check_numeric,
+    check_outcomes,
+    implied_comparisons,
+    is_comparisons,
+)
+from skarm._likelihood import incidence, information
+from skarm._linear import MAX_DENSE, fit_linear
+from skarm._networks import ACTIVATIONS, embed, resolve_device, to_torch
+from skarm._posterior import LastLayerPosterior
+from skarm._training import canonical_comparisons, held_out, train_layers
+from skarm.metrics import pairwise_accuracy
+
+__all__ = ["BradleyTerryRegressor"]
+
+
+class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
+    """Reward model fitted to comparisons: P(first preferred) = sigmoid(r_i - r_j).
+
+    With no hidden layer the reward is linear, r = wᵀx, and the fit is the exact
+    minimum of
+
+        Σ_k c_k [log(1 + exp(s_k)) - y_k s_k] + alpha/2 ‖w‖²,  s_k = r_first - r_second
+
+    which is strictly convex. With hidden layers a network is trained first; then its
+    last, bias-free layer is solved by the same exact fit on the learned embedding.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : tuple of int, default=()
+        Widths of the hidden layers. Empty is the linear model.
+    alpha : float or "auto", default="auto"
+        Prior precision of the last layer: its prior is N(0, I / alpha). The loss is a
+        sum over comparisons, so alpha keeps its meaning as answers accumulate. "auto"
+        maximises the Laplace marginal likelihood (MacKay, 1992) at every fit. An
+        unregularised last layer is the largest loss of label efficiency there is.
+    activation : {"gelu", "relu", "tanh"}, default="gelu"
+        Of the hidden layers.
+    learning_rate : float, default=1e-3
+        Of Adam, for the hidden layers.
+    weight_decay : float, default=1e-2
+        Decoupled decay of the hidden layers, as in AdamW.
+    batch_size : int or "auto", default="auto"
+        Comparisons per step. "auto" takes all at once up to 8,192, else 1,024.
+    max_iter : int, default=1000
+        Newton iterations of a linear fit; epochs of a network.
+    tol : float, default=1e-8
+        A linear fit stops when the gradient falls below `tol` times its size at w = 0.
+    validation_fraction : float, default=0.15
+        Share of the comparisons held out to stop training a network, whole groups at
+        a time where groups are known. 0 trains for `max_iter` epochs.
+    n_iter_no_change : int, default=20
+        Epochs without progress, a fall of the held-out loss by 1e-3 nats, after which
+        a network stops.
+    device : str, default="auto"
+        Where a network is trained and evaluated: "auto" (CUDA where there is one),
+        "cpu", "cuda", "cuda:1". Linear fits run on the CPU.
+    warm_start : bool, default=False
+        Start from the previous solution. A linear fit gets there faster; a network
+        continues training its layers.
+    verbose : bool, default=False
+        Show a progress bar while a network trains.
+    random_state : int, RandomState or None, default=None
+        Initial weights, held-out comparisons and mini-batches of a network.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_embedding,)
+        Last layer, w.
+    alpha_ : float
+        The prior precision used.
+    information_ : ndarray of shape (n_embedding, n_embedding) or None
+        Fisher information Σ c p (1 - p) x xᵀ of the answers at `coef_`, without the
+        prior. None where n_embedding exceeds 4,096.
+    log_evidence_ : float
+        Laplace log marginal likelihood at `alpha_`; NaN for a given `alpha`.
+    n_iter_ : int
+        Newton iterations over the whole search for alpha, or epochs.
+    hidden_coefs_, hidden_intercepts_ : list of ndarray
+        Weights (n_out, n_in) and biases of the hidden layers.
+    validation_loss_ : list of float
+        Held-out negative log-likelihood (nats per comparison) after each epoch.
+    n_comparisons_ : int
+        Comparisons with an outcome and a positive weight.
+    n_features_in_ : int
+        Number of item features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where the items were a DataFrame with string column names.
+
+    See Also
+    --------
+    make_reward_pipeline : Item steps (embedder, scaler) in front of it.
+    ActiveComparisonSampler : Which comparisons to ask next.
+
+    Notes
+    -----
+    Items are used once each, however many comparisons name them, and differences are
+    never formed: memory is 8 n_items n_features bytes for the items named, plus a
+    Hessian of at most min(n_features, n_items, n_comparisons)² numbers.
+
+    Only differences of rewards are informed by answers: the level of a reward (and of
+    a prompt, if no comparison crosses prompts) comes from the features alone.
+
+    References
+    ----------
+    .. [1] R. A. Bradley and M. E. Terry, "Rank analysis of incomplete block designs",
+       Biometrika 39, 1952.
+    .. [2] D. J. C. MacKay, "The evidence framework applied to classification
+       networks", Neural Computation 4, 1992.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skarm import BradleyTerryRegressor, Comparisons
+    >>> items = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0]])
+    >>> asked = Comparisons(items, [[0, 1], [2, 0], [2, 1]])
+    >>> model = BradleyTerryRegressor(alpha=1.0).fit(asked, [0, 1, 1])
+    >>> model.predict(items).round(2)
+    array([0.  , 0.88, 1.76])
+    >>> model.predict(asked).round(2)
+    array([0.29, 0.85, 0.71])
+    """
+
+    _parameter_constraints = {
+        "hidden_layer_sizes": ["array-like"],
+        "alpha": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "device": [str],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        *,
+        hidden_layer_sizes=(),
+        alpha="auto",
+        activation="gelu",
+        learning_rate=1e-3,
+        weight_decay=1e-2,
+        batch_size="auto",
+        max_iter=1000,
+        tol=1e-8,
+        validation_fraction=0.15,
+        n_iter_no_change=20,
+        device="auto",
+        warm_start=False,
+        verbose=False,
+        random_state=None,
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.alpha = alpha
+        self.activation = activation
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.tol = tol
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.device = device
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.three_d_array = True
+        return tags
+
+    # ------------------------------------------------------------------------- fit
+
+    def fit(self, X, y, sample_weight=None, groups=None):
+        """Fit the reward model.
+
+        Parameters
+        ----------
+        X : Comparisons, array (n, 2, n_features), or items (n_items, n_features)
+            Comparisons, or items with a rating each in `y`.
+        y : array-like of shape (n,)
+            For comparisons, outcomes in [0, 1]: 1 = first preferred, 0 = second, 0.5 =
+            tie, NaN = not asked (ignored). For items, real ratings: every pair of
+            different ratings is an implied comparison (within `groups`, if given).
+        sample_weight : array-like of shape (n,), default=None
+            Weight of each comparison, or item (an implied comparison weighs the product
+            of its two items' weights).
+        groups : array-like of shape (n,), default=None
+            Group (prompt) of each comparison, or item. None takes the item groups that
+            the Comparisons carry, if any.
+
+        Returns
+        -------
+        self : BradleyTerryRegressor
+            Fitted.
+
+        Raises
+        ------
+        ValueError
+            If there is no comparison with an outcome, `y` lies outside [0, 1], lengths
+            disagree, or items are not finite numbers.
+        """
+        self._validate_params()
+        if any(int(n) != n or n < 1 for n in self.hidden_layer_sizes):
+            raise ValueError(
+                "hidden_layer_sizes must hold positive integers. "
+                f"Got {self.hidden_layer_sizes!r}."
+            )
+        if is_comparisons(X):
+            data = self._read_comparisons(X, y, sample_weight, groups)
+        else:
+            data = self._read_ratings(X, y, sample_weight, groups)
+        items, pairs, y, weights, item_groups = data
+        self.n_comparisons_ = len(pairs)
+        if len(self.hidden_layer_sizes):
+            items, pairs, y, weights = self._fit_layers(
+                *(items, pairs, y, weights, item_groups)
+            )
+        else:
+            self.hidden_coefs_, self.hidden_intercepts_ = [], []
+            self.validation_loss_ = []
+        self._fit_last_layer(items, pairs, y, weights)
+        return self
+
+    def _read_comparisons(self, X, y, sample_weight, groups):
+        comparisons = check_comparisons(X)
+        n_pairs = len(comparisons)
+        y = check_outcomes(y, n_pairs)
+        weights = np.ones(n_pairs)
+        if sample_weight is not None:
+            weights = _check_sample_weight(
+                sample_weight, comparisons, dtype=np.float64, ensure_non_negative=True
+            )
+        asked = ~np.isnan(y) & (weights > 0)
+        if not asked.any():
+            raise ValueError(
+                "y must hold at least one outcome. "
+                f"Got {n_pairs} comparisons, all NaN (not asked) or of weight 0. Ask a "
+                "first batch: ActiveComparisonSampler().query(pool, n_pairs=...)."
+            )
+        comparisons = comparisons[asked].compact()
+        items = self._check_items(comparisons.items, reset=True)
+        item_groups = comparisons.groups
+        if groups is not None:
+            groups = np.asarray(groups)
+            if groups.shape != (n_pairs,):
+                raise ValueError(
+                    "groups must hold one group per comparison. "
+                    f"Got shape {groups.shape} for {n_pairs} comparisons."
+                )
+            # An item's group is that of a comparison that names it.
+            item_groups = np.empty(comparisons.n_items, dtype=groups.dtype)
+            item_groups[comparisons.pairs] = groups[asked][:, None]
+        return items, comparisons.pairs, y[asked], weights[asked], item_groups
+
+    def _read_ratings(self, X, y, sample_weight, groups):
+        check_numeric(X, "BradleyTerryRegressor")
+        items, ratings = validate_data(
+            *(self, X, y),
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            y_numeric=True,
+        )
+        n_items = items.shape[0]
+        if groups is not None and len(groups) != n_items:
+            raise ValueError(
+                "groups must hold one group per item. "
+                f"Got {len(groups)} for {n_items} items."
+            )
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, items, dtype=np.float64, ensure_non_negative=True
+            )
+        pairs, weights = implied_comparisons(
+            np.asarray(ratings, dtype=np.float64), groups, sample_weight
+        )
+        pairs, weights = pairs[weights > 0], weights[weights > 0]
+        if len(pairs) == 0:
+            raise ValueError(
+                "y must hold two different ratings within a group, to imply a "
+                f"comparison. Got none, with n_samples={n_items}."
+            )
+        item_groups = None if groups is None else np.asarray(groups)
+        return items, pairs, np.ones(len(pairs)), weights, item_groups
+
+    def _check_items(self, items, reset=False):
+        check_numeric(items, type(self).__name__)
+        return validate_data(
+            *(self, items),
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            reset=reset,
+        )
+
+    def _fit_layers(self, items, pairs, y, weights, item_groups):
+        """Train the hidden layers; returns the comparisons over the embedding."""
+        items = items.toarray() if sparse.issparse(items) else np.asarray(items)
+        items, pairs, y, weights, source = canonical_comparisons(
+            items, pairs, y, weights
+        )
+        if len(pairs) == 0:
+            raise ValueError(
+                "the compared items must differ in their features. Got only pairs of "
+                "equal items, from which a network can learn nothing."
+            )
+        rng = check_random_state(self.random_state)
+        if item_groups is not None:
+            item_groups = item_groups[source]
+        mask = held_out(pairs, item_groups, self.validation_fraction, rng)
+        trained = train_layers(
+            *(items, pairs, y, weights, mask),
+            hidden_layer_sizes=tuple(self.hidden_layer_sizes),
+            activation=self.activation,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            batch_size=self.batch_size,
+            max_iter=self.max_iter,
+            n_iter_no_change=self.n_iter_no_change,
+            device=resolve_device(self.device),
+            seed=rng.randint(2**31 - 1),
+            initial=self._previous_layers(items.shape[1]),
+            progress=bool(self.verbose),
+        )
+        self.hidden_coefs_ = [weight for weight, _ in trained.layers]
+        self.hidden_intercepts_ = [bias for _, bias in trained.layers]
+        self.validation_loss_ = trained.validation_loss
+        self.n_iter_ = trained.n_iter
+        if not trained.converged:
+            self._warn_not_converged(f"max_iter={self.max_iter} epochs")
+        return self._embed(items), pairs, y, weights
+
+    def _previous_layers(self, n_features):
+        if not (self.warm_start and hasattr(self, "coef_")):
+            return None
+        sizes = [n_features, *self.hidden_layer_sizes]
+        shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
+        if [weight.shape for weight in self.hidden_coefs_] != shapes:
+            return None
+        hidden = zip(self.hidden_coefs_, self.hidden_intercepts_, strict=True)
+        return [array for layer in hidden for array in layer] + [self.coef_]
+
+    def _fit_last_layer(self, items, pairs, y, weights):
+        """Solve for the last layer exactly, in float64, and keep its information."""
+        items = items.astype(np.float64, copy=False)
+        linear = not len(self.hidden_layer_sizes)
+        start = None
+        if linear and self.warm_start and hasattr(self, "coef_"):
+            start = self.coef_ if len(self.coef_) == items.shape[1] else None
+        fit = fit_linear(
+            *(items, pairs, y, weights),
+            alpha=self.alpha,
+            tol=self.tol,
+            max_iter=self.max_iter if linear else 100,
+            coef_init=start,
+        )
+        self.coef_, self.alpha_ = fit.coef, fit.alpha
+        self.log_evidence_ = fit.log_evidence
+        self.information_ = None
+        if items.shape[1] <= MAX_DENSE:
+            B = incidence(pairs, items.shape[0])
+            p = 1 / (1 + np.exp(-(B @ (items @ fit.coef))))
+            self.information_ = information(items, B, weights * p * (1 - p))
+        if linear:
+            self.n_iter_ = fit.n_iter
+        if not fit.converged:
+            self._warn_not_converged(f"max_iter={self.max_iter} iterations")
+
+    def _warn_not_converged(self, limit):
+        warnings.warn(
+            f"BradleyTerryRegressor stopped at {limit} before it converged. Raise "
+            "max_iter, or scale the features.",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+
+    # --------------------------------------------------------------------- predict
+
+    def predict(self, X, return_std=False):
+        """Rewards of items, or preference probabilities of comparisons.
+
+        Parameters
+        ----------
+        X : items (n_items, n_features), Comparisons, or array (n, 2, n_features)
+            What to predict.
+        return_std : bool, default=False
+            Also return the posterior standard deviation of the reward (items) or of
+            the reward difference (comparisons), in nats, from the Laplace posterior of
+            the last layer N(coef_, (information_ + alpha_ I)⁻¹).
+
+        Returns
+        -------
+        prediction : ndarray of shape (n_items,) or (n,)
+            Rewards in nats, or P(first preferred).
+        std : ndarray of the same shape
+            Only if `return_std`.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        ValueError
+            If the items have another number of features than in ``fit``, or are not
+            finite numbers, or no information was kept for `return_std`.
+        """
+        check_is_fitted(self)
+        pairs = None
+        if is_comparisons(X):
+            comparisons = check_comparisons(X).compact()
+            X, pairs = comparisons.items, comparisons.pairs
+        embedding = self._embed(self._check_items(X))
+        rewards = np.asarray(embedding @ self.coef_)
+        if pairs is None:
+            prediction = rewards
+        else:
+            gap = rewards[pairs[:, 0]] - rewards[pairs[:, 1]]
+            prediction = 1 / (1 + np.exp(-gap))
+        if not return_std:
+            return prediction
+        white = self.posterior().whiten(_dense(embedding))
+        if pairs is not None:
+            white = white[pairs[:, 0]] - white[pairs[:, 1]]
+        return prediction, np.sqrt(np.square(white).sum(axis=1))
+
+    def embed(self, X):
+        """Last-layer features φ of items: the reward is φᵀ `coef_`.
+
+        Parameters
+        ----------
+        X : items of shape (n_items, n_features)
+            Items.
+
+        Returns
+        -------
+        embedding : ndarray of shape (n_items, n_embedding), float64
+            The items themselves for the linear model.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        ValueError
+            As for :meth:`predict`.
+        """
+        check_is_fitted(self)
+        return _dense(self._embed(self._check_items(X))).astype(np.float64, copy=False)
+
+    def posterior(self):
+        """The Laplace posterior of the last layer.
+
+        Returns
+        -------
+        posterior : LastLayerPosterior
+            N(coef_, (information_ + alpha_ I)⁻¹).
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        ValueError
+            If no information was kept, because the embedding is too wide.
+        """
+        check_is_fitted(self)
+        if self.information_ is None:
+            raise ValueError(
+                f"uncertainty needs at most {MAX_DENSE} features, because it keeps a "
+                f"matrix of that size squared. Got {len(self.coef_)}. Reduce the items "
+                "first, for example with TruncatedSVD(256)."
+            )
+        return LastLayerPosterior(self.coef_, self.information_, self.alpha_)
+
+    def score(self, X, y, sample_weight=None):
+        """Pairwise accuracy: the share of comparisons predicted the right way round.
+
+        Parameters
+        ----------
+        X, y
+            As for :meth:`fit`. Ties and outcomes that are NaN are left out.
+        sample_weight : array-like of shape (n,), default=None
+            Weights, as for :meth:`fit`.
+
+        Returns
+        -------
+        accuracy : float
+            Between 0 and 1; equal rewards count one half.
+        """
+        if is_comparisons(X):
+            y = check_outcomes(y, len(check_comparisons(X)))
+            return pairwise_accuracy(y, self.predict(X), sample_weight=sample_weight)
+        rewards = self.predict(X)
+        if sample_weight is not None:
+            sample_weight = np.asarray(sample_weight, dtype=np.float64)
+        ratings = np.asarray(y, dtype=np.float64)
+        pairs, weights = implied_comparisons(ratings, None, sample_weight)
+        gap = rewards[pairs[:, 0]] - rewards[pairs[:, 1]]
+        prediction = 1 / (1 + np.exp(-gap))
+        return pairwise_accuracy(np.ones(len(gap)), prediction, sample_weight=weights)
+
+    def _embed(self, items):
+        """Embedding of checked items: themselves, or the hidden layers' output."""
+        if not self.hidden_coefs_:
+            return items
+        device = self._prediction_device()
+        items = items.toarray() if sparse.issparse(items) else items
+        dtype = self.hidden_coefs_[0].dtype
+        layers = [
+            (to_torch(weight, device), to_torch(bias, device))
+            for weight, bias in zip(
+                self.hidden_coefs_, self.hidden_intercepts_, strict=True
+            )
+        ]
+        with torch.no_grad():
+            x = to_torch(np.asarray(items, dtype=dtype), device)
+            return embed(x, layers, self.activation).cpu().numpy().astype(np.float64)
+
+    def _prediction_device(self):
+        """The fitted device, or the CPU where a pickle traveled to a lesser machine."""
+        try:
+            return resolve_device(self.device)
+        except ValueError:
+            return torch.device("cpu")
+
+
+def _dense(embedding):
+    return embedding.toarray() if sparse.issparse(embedding) else embedding

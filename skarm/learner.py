@@ -1,0 +1,374 @@
+"""ActiveRewardLearner: the loop of asking, answering and refitting."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_random_state
+
+from skarm._checks import (
+    HasMethods,
+    Interval,
+    check_outcomes,
+    check_some_pairs,
+)
+from skarm._items import same_items
+from skarm.comparisons import Comparisons
+from skarm.exceptions import PoolExhaustedError
+from skarm.metrics import pairwise_accuracy
+
+__all__ = ["ActiveRewardLearner"]
+
+
+class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
+    """Active learning of a reward model.
+
+    With people: ``query`` a batch, show it, ``teach`` the answers, repeat. With
+    recorded answers: ``fit(X, y)`` replays that loop within a budget, as if each answer
+    were given only when asked for, so that ``GridSearchCV`` can compare strategies.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The reward model, or a pipeline that ends in one; cloned. The item steps of a
+        pipeline see no answer: they are fitted once, on the first pool.
+    sampler : ActiveComparisonSampler
+        The query strategy; cloned.
+    budget : int, default=None
+        Most comparisons to ask in all; None asks as long as there are candidates.
+    n_initial : int, default=32
+        Pairs of the first round of a replay, chosen without a model.
+    n_pairs : int, default=32
+        Pairs of each later round of a replay.
+    random_state : int, RandomState or None, default=None
+        Seeds each round's query; None leaves that to the sampler's `random_state`.
+
+    Attributes
+    ----------
+    estimator_ : estimator or Pipeline
+        Fitted on all answers so far; absent before the first answer.
+    asked_ : Comparisons
+        The comparisons taught so far, in order.
+    y_ : ndarray of shape (n_asked,)
+        Their outcomes, NaN where the person would not say.
+    asked_indices_ : ndarray of shape (n_asked,)
+        After a replay: the same as indices into its `X`.
+    history_ : list of dict
+        One entry per round: ``n_labels``, ``n_new``, ``accuracy_before`` (pairwise
+        accuracy on the new answers before learning them, an honest running estimate;
+        NaN in the first round) and ``alpha``.
+
+    See Also
+    --------
+    skarm.annotators : Who answers.
+
+    Examples
+    --------
+    >>> from skarm import ActiveComparisonSampler, ActiveRewardLearner
+    >>> from skarm import BradleyTerryRegressor, Comparisons
+    >>> items = [[0.0], [1.0], [2.0], [3.0]]
+    >>> learner = ActiveRewardLearner(
+    ...     BradleyTerryRegressor(alpha=1.0), ActiveComparisonSampler(random_state=0)
+    ... )
+    >>> pool = Comparisons.all_pairs(items)
+    >>> indices, asked = learner.query(pool, n_pairs=2)
+    >>> answers = (asked.pairs[:, 0] > asked.pairs[:, 1]).astype(float)
+    >>> bool(learner.teach(asked, answers).predict(items).argmax() == 3)
+    True
+    """
+
+    _parameter_constraints = {
+        "estimator": [HasMethods(["fit", "predict"])],
+        "sampler": [HasMethods(["query"])],
+        "budget": [Interval(Integral, 1, None, closed="left"), None],
+        "n_initial": [Interval(Integral, 1, None, closed="left")],
+        "n_pairs": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        estimator,
+        sampler,
+        *,
+        budget=None,
+        n_initial=32,
+        n_pairs=32,
+        random_state=None,
+    ):
+        self.estimator = estimator
+        self.sampler = sampler
+        self.budget = budget
+        self.n_initial = n_initial
+        self.n_pairs = n_pairs
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "estimator_")
+
+    # ------------------------------------------------------------------ with people
+
+    def query(self, X_pool, n_pairs=1):
+        """Choose the pairs to show next.
+
+        Parameters
+        ----------
+        X_pool : Comparisons or array of shape (n, 2, n_features)
+            What may be asked. Pairs already taught are left out where the pool has the
+            same items; with other items, leave them out yourself.
+        n_pairs : int, default=1
+            How many.
+
+        Returns
+        -------
+        indices : ndarray of shape (n_pairs,)
+            Into `X_pool`.
+        asked : Comparisons
+            ``X_pool[indices]``.
+
+        Raises
+        ------
+        PoolExhaustedError
+            If the pool, or the budget, has fewer pairs left.
+        ValueError
+            As for :meth:`ActiveComparisonSampler.query`.
+        """
+        self._validate_params()
+        pool = check_some_pairs(X_pool)
+        n_asked = len(getattr(self, "y_", ()))
+        if self.budget is not None and n_asked + n_pairs > self.budget:
+            raise PoolExhaustedError(
+                f"the budget must cover the pairs asked. Got budget={self.budget} "
+                f"for {n_asked} asked and n_pairs={n_pairs} more. Raise the budget, or "
+                "stop."
+            )
+        exclude = None
+        if n_asked and same_items(self.asked_.items, pool.items):
+            exclude = self.asked_
+        indices = self._choose(pool, n_pairs, exclude=exclude)
+        return indices, pool[indices]
+
+    def teach(self, X, y):
+        """Learn answers: keep them, and refit on all answers so far.
+
+        Parameters
+        ----------
+        X : Comparisons or array of shape (n, 2, n_features)
+            The comparisons that were answered.
+        y : array-like of shape (n,)
+            Outcomes in [0, 1]; NaN for a pair the person would not judge, which is
+            then neither learned nor asked again.
+
+        Returns
+        -------
+        self : ActiveRewardLearner
+            Refitted.
+
+        Raises
+        ------
+        ValueError
+            If `y` is not valid or the model cannot be fitted; the learner is then as
+            it was before.
+        """
+        self._validate_params()
+        asked = check_some_pairs(X)
+        y = check_outcomes(y, len(asked))
+        if not hasattr(self, "item_steps_"):
+            self._fit_item_steps(asked)
+        before = dict(self.__dict__)
+        accuracy = np.nan
+        if hasattr(self, "model_") and not np.isnan(y).all():
+            probability = self.model_.predict(self._transformed(asked))
+            if not np.isin(y[~np.isnan(y)], 0.5).all():
+                accuracy = pairwise_accuracy(y, probability)
+        if hasattr(self, "asked_"):
+            asked = Comparisons.concatenate([self.asked_, asked])
+            y = np.concatenate([self.y_, y])
+        n_new = len(y) - len(getattr(self, "y_", ()))
+        self.asked_, self.y_ = asked, y
+        if np.isnan(y).all():  # nothing to learn from yet
+            return self
+        try:
+            model = clone(self._final_step())
+            self.model_ = model.fit(self._transformed(self.asked_), y)
+        except Exception:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+        self.estimator_ = self._assemble()
+        record = {
+            "n_labels": int(np.isfinite(y).sum()),
+            "n_new": n_new,
+            "accuracy_before": float(accuracy),
+            "alpha": float(getattr(self.model_, "alpha_", np.nan)),
+        }
+        self.history_ = [*getattr(self, "history_", []), record]
+        return self
+
+    # ------------------------------------------------------------------- the replay
+
+    def fit(self, X, y):
+        """Replay recorded answers: start afresh, and ask within the budget.
+
+        Parameters
+        ----------
+        X : Comparisons or array of shape (n, 2, n_features)
+            Comparisons whose answers were recorded.
+        y : array-like of shape (n,)
+            The outcomes. One is used only once its comparison is asked; comparisons
+            with NaN are not candidates.
+
+        Returns
+        -------
+        self : ActiveRewardLearner
+            Fitted on at most `budget` answers.
+
+        Raises
+        ------
+        ValueError
+            If there is no recorded answer, or as for :meth:`teach`.
+        """
+        self._validate_params()
+        X = check_some_pairs(X)
+        y = check_outcomes(y, len(X))
+        recorded = np.flatnonzero(~np.isnan(y))
+        if not len(recorded):
+            raise ValueError(
+                "y must hold recorded answers to replay. "
+                f"Got {len(y)} comparisons, all NaN."
+            )
+        self._forget()
+        pool, answers = X[recorded].compact(), y[recorded]
+        self._fit_item_steps(pool)
+        budget = min(self.budget or len(pool), len(pool))
+        left = np.ones(len(pool), dtype=bool)
+        order = np.empty(0, dtype=np.intp)
+        while len(order) < budget:
+            size = self.n_pairs if len(order) else self.n_initial
+            size = min(size, budget - len(order))
+            new = self._choose(pool, size, candidates=np.flatnonzero(left))
+            left[new] = False
+            order = np.concatenate([order, new])
+            self.teach(pool[new], answers[new])
+        self.asked_indices_ = recorded[order]
+        return self
+
+    def predict(self, X):
+        """Rewards of items, or preference probabilities of comparisons.
+
+        Parameters
+        ----------
+        X : items, Comparisons, or array (n, 2, n_features)
+            What to predict, as raw as what the pipeline was given.
+
+        Returns
+        -------
+        prediction : ndarray
+            As for :meth:`BradleyTerryRegressor.predict`.
+
+        Raises
+        ------
+        NotFittedError
+            Before the first answer.
+        """
+        self._check_taught()
+        return self.estimator_.predict(X)
+
+    def score(self, X, y):
+        """Pairwise accuracy of the model on comparisons.
+
+        Parameters
+        ----------
+        X, y
+            Comparisons and their outcomes.
+
+        Returns
+        -------
+        accuracy : float
+            Between 0 and 1.
+        """
+        self._check_taught()
+        return self.estimator_.score(X, y)
+
+    # -------------------------------------------------------------------- machinery
+
+    def __getstate__(self):
+        state = super().__getstate__().copy()
+        state.pop("_store", None)  # a cache
+        return state
+
+    def _check_taught(self):
+        if not hasattr(self, "estimator_"):
+            raise NotFittedError(
+                "This ActiveRewardLearner has learned no answer yet. Call teach(asked, "
+                "answers) after query, or fit(X, y) to replay recorded answers."
+            )
+
+    def _forget(self):
+        for name in list(vars(self)):
+            if name.endswith("_") or name in ("_store", "_rng"):
+                delattr(self, name)
+
+    def _final_step(self):
+        is_pipeline = isinstance(self.estimator, Pipeline)
+        return self.estimator[-1] if is_pipeline else self.estimator
+
+    def _fit_item_steps(self, comparisons):
+        """Fit what comes before the reward model, once, without answers."""
+        self.item_steps_ = None
+        if isinstance(self.estimator, Pipeline) and len(self.estimator) > 1:
+            self.item_steps_ = clone(self.estimator[:-1]).fit(comparisons)
+
+    def _assemble(self):
+        if self.item_steps_ is None:
+            return self.model_
+        name = self.estimator.steps[-1][0]
+        return Pipeline([*self.item_steps_.steps, (name, self.model_)])
+
+    def _transformed(self, comparisons):
+        """Comparisons after the item steps, transforming an item store only once."""
+        if self.item_steps_ is None:
+            return comparisons
+        items, transformed = getattr(self, "_store", (None, None))
+        if items is not comparisons.items:
+            items, transformed = comparisons.items, None
+        if transformed is None:
+            transformed = self.item_steps_.transform(items)
+            self._store = (items, transformed)
+        return comparisons.with_items(transformed)
+
+    def _choose(self, pool, n_pairs, **restrictions):
+        if not hasattr(self, "item_steps_"):
+            self._fit_item_steps(pool)
+        sampler = clone(self.sampler)
+        if "random_state" in sampler.get_params():
+            if not hasattr(self, "_rng"):
+                seed = self.random_state
+                seed = self.sampler.random_state if seed is None else seed
+                self._rng = check_random_state(seed)
+            sampler.set_params(random_state=self._rng.randint(2**31 - 1))
+        transformed = self._transformed(pool)
+        exclude = restrictions.get("exclude")
+        if exclude is not None:
+            restrictions["exclude"] = transformed._make(
+                transformed.items, exclude.pairs, None
+            )
+        past = {}
+        if hasattr(self, "asked_") and hasattr(self, "model_"):
+            known = self._transformed(self.asked_)
+            past["past"] = known
+        return sampler.query(
+            transformed,
+            estimator=getattr(self, "model_", None),
+            n_pairs=n_pairs,
+            **past,
+            **restrictions,
+        )

@@ -1,0 +1,196 @@
+"""Design: all that a strategy may know about the candidate pairs.
+
+Read-only, and lazy: a strategy pays only for what it reads, and `random` reads
+nothing. NumPy throughout; `Design.tensor` is the only way to the device.
+"""
+
+from functools import cached_property
+
+import numpy as np
+import torch
+from scipy.special import expit
+from sklearn.utils import check_random_state
+
+from skarm import _fisher
+from skarm._networks import to_torch
+from skarm._posterior import LastLayerPosterior, mean_bernoulli_variance
+
+__all__ = ["COLD_START_SD", "Design"]
+
+#: Without a model, the prior precision is such that the reward difference of a typical
+#: candidate pair has this prior standard deviation, in nats.
+COLD_START_SD = 1.5
+
+
+class Design:
+    """What a model says about the pairs that may be asked.
+
+    Parameters
+    ----------
+    pairs : ndarray of shape (n_pairs, 2)
+        Candidates, as rows of the embedding.
+    embed : callable
+        Returns the embedding (n_items, d) of the items the candidates name.
+    reward : callable or None
+        Returns their rewards (n_items,); None before there is a model (cold start).
+    coef : ndarray of shape (d,), default=None
+        Last layer.
+    alpha : float, default=None
+        Prior precision; None chooses it from the features, see `COLD_START_SD`.
+    past : callable, default=None
+        Returns the Fisher information (d, d) of the comparisons already asked, given
+        this design; None when nothing was asked.
+    device : torch.device, default=None
+        Where `tensor` puts things; the CPU if None.
+
+    Attributes
+    ----------
+    pairs : ndarray of shape (n_pairs, 2), intp
+        Candidates, as rows of `embedding`.
+    n_pairs : int
+        How many candidates there are.
+    embedding : ndarray of shape (n_items, d), float64
+        Last-layer features of each item, once.
+    differences : ndarray of shape (n_pairs, d), float64
+        First minus second; materialised, so read it only where that is needed.
+    rewards : ndarray of shape (n_items,)
+        In nats; zeros in a cold start.
+    reward_differences : ndarray of shape (n_pairs,)
+        Logits of P(first preferred).
+    variances : ndarray of shape (n_pairs,)
+        p (1 - p), the plug-in Bernoulli variances; 1/4 in a cold start.
+    posterior_variances : ndarray of shape (n_pairs,)
+        E[p (1 - p)] under the posterior.
+    past_information : ndarray of shape (d, d)
+        Σ v x xᵀ over the comparisons already asked; zeros if there are none.
+    alpha : float
+        Prior precision.
+    posterior : LastLayerPosterior
+        N(coef, (past_information + alpha I)⁻¹); the prior in a cold start.
+    is_cold : bool
+        Whether there is no model yet.
+    """
+
+    def __init__(
+        self,
+        pairs,
+        embed,
+        *,
+        reward=None,
+        coef=None,
+        alpha=None,
+        past=None,
+        device=None,
+    ):
+        self.pairs = pairs
+        self.n_pairs = len(pairs)
+        self.is_cold = reward is None
+        self._embed, self._reward, self._past = embed, reward, past
+        self._coef, self._alpha = coef, alpha
+        self.device = device or torch.device("cpu")
+        self._tensors = {}
+
+    @cached_property
+    def embedding(self):
+        return np.ascontiguousarray(self._embed(), dtype=np.float64)
+
+    @property
+    def differences(self):
+        return self.embedding[self.pairs[:, 0]] - self.embedding[self.pairs[:, 1]]
+
+    @cached_property
+    def rewards(self):
+        if self.is_cold:
+            n_items = self.pairs.max(initial=-1) + 1
+            return np.zeros(n_items)
+        return np.asarray(self._reward(), dtype=np.float64)
+
+    @cached_property
+    def reward_differences(self):
+        return self.rewards[self.pairs[:, 0]] - self.rewards[self.pairs[:, 1]]
+
+    @cached_property
+    def variances(self):
+        p = expit(self.reward_differences)
+        return p * (1 - p)
+
+    @cached_property
+    def reward_difference_variances(self):
+        """Posterior variance of each reward difference, squared nats."""
+        white = torch.as_tensor(self.posterior.whiten(self.embedding))
+        identity = torch.eye(white.shape[1], dtype=white.dtype)
+        first, second = torch.as_tensor(self.pairs).T
+        return _fisher.squared_lengths(white, first, second, identity).numpy()
+
+    @cached_property
+    def posterior_variances(self):
+        return mean_bernoulli_variance(
+            self.reward_differences, self.reward_difference_variances
+        )
+
+    @cached_property
+    def alpha(self):
+        if self._alpha is not None:
+            return float(self._alpha)
+        mean_square = float(np.trace(self.second_moment))
+        return mean_square / COLD_START_SD**2 or 1.0
+
+    @cached_property
+    def past_information(self):
+        if self._past is None:
+            return np.zeros((self.embedding.shape[1],) * 2)
+        return self._past()
+
+    @cached_property
+    def second_moment(self):
+        """Mean of x xᵀ over the candidates, (d, d)."""
+        weights = torch.full((self.n_pairs,), 1 / max(self.n_pairs, 1)).to(
+            device=self.device, dtype=torch.float64
+        )
+        moment = _fisher.information(
+            self.tensor("embedding"), *self.tensor("pairs").T, weights
+        )
+        return moment.cpu().numpy()
+
+    @cached_property
+    def posterior(self):
+        coef = self._coef
+        if coef is None:
+            coef = np.zeros(self.embedding.shape[1])
+        return LastLayerPosterior(coef, self.past_information, self.alpha)
+
+    def draws(self, rng, n_draws):
+        """Reward differences under coefficients drawn from the posterior.
+
+        Parameters
+        ----------
+        rng : RandomState
+            Randomness.
+        n_draws : int
+            How many.
+
+        Returns
+        -------
+        draws : ndarray of shape (n_draws, n_pairs)
+            Materialised.
+        """
+        rewards = self.posterior.draws(check_random_state(rng), n_draws)
+        rewards = rewards @ self.embedding.T
+        return rewards[:, self.pairs[:, 0]] - rewards[:, self.pairs[:, 1]]
+
+    def tensor(self, name):
+        """An attribute as a tensor on the design's device, converted once.
+
+        Parameters
+        ----------
+        name : str
+            An attribute that is an array.
+
+        Returns
+        -------
+        tensor : Tensor
+            float64, or int64 for `pairs`.
+        """
+        if name not in self._tensors:
+            self._tensors[name] = to_torch(getattr(self, name), self.device)
+        return self._tensors[name]

@@ -1,0 +1,33 @@
+"""Random: what every other strategy must beat."""
+
+import numpy as np
+
+from skarm._enumeration import sample_indices
+from skarm.strategies._selection import Picks
+
+__all__ = ["random"]
+
+
+def random(design, n_pairs, *, rng):
+    """Pairs drawn uniformly, without replacement.
+
+    Parameters
+    ----------
+    design : Design
+        The candidates; only their number is read.
+    n_pairs : int
+        How many to pick.
+    rng : RandomState
+        Randomness.
+
+    Returns
+    -------
+    picks : Picks
+        Utilities are zero.
+
+    Notes
+    -----
+    Cost O(n_pairs).
+    """
+    positions = sample_indices(design.n_pairs, n_pairs, rng).astype(np.intp)
+    return Picks(positions, np.zeros(n_pairs))
