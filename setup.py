@@ -11,12 +11,8 @@ version = re.search(
 ).group(1)
 
 plot = ["matplotlib>=3.8"]
-test = [
-    *plot,
-    "pytest>=8",
-    "pandas>=2.2",
-    "pyarrow>=15",
-]
+parquet = ["pandas>=2.2", "pyarrow>=15"]
+test = [*plot, *parquet, "pytest>=8", "modAL-python>=0.4.2"]
 
 setup(
     name="skarm",
@@ -39,6 +35,7 @@ setup(
     ],
     extras_require={
         "plot": plot,
+        "parquet": parquet,
         "test": test,
         "dev": [*test, "ruff>=0.8", "build"],
     },

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import sparse
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from skarm._enumeration import PairEnumeration
 from skarm._items import as_numpy
@@ -14,11 +15,14 @@ __all__ = [
     "Interval",
     "StrOptions",
     "check_comparisons",
+    "check_item_features",
     "check_numeric",
     "check_outcomes",
     "check_some_pairs",
     "implied_comparisons",
     "is_comparisons",
+    "read_comparisons",
+    "read_ratings",
 ]
 
 MAX_IMPLIED_PAIRS = 20_000_000
@@ -197,3 +201,141 @@ def implied_comparisons(ratings, groups=None, sample_weight=None):
     if sample_weight is not None:
         weights = sample_weight[pairs].prod(axis=1)
     return pairs, weights
+
+
+def check_item_features(estimator, items, reset=False):
+    """Items as finite numbers, float32 or float64, dense or CSR.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Whose number and names of features must be met.
+    items : array-like or sparse matrix of shape (n_items, n_features)
+        What a user passed.
+    reset : bool, default=False
+        Whether the estimator takes number and names from these items, as in ``fit``.
+
+    Returns
+    -------
+    items : ndarray or CSR of shape (n_items, n_features)
+        Checked; not copied where that can be avoided.
+
+    Raises
+    ------
+    ValueError
+        If the items are texts, not finite, or of another number of features.
+    """
+    check_numeric(items, type(estimator).__name__)
+    return validate_data(
+        *(estimator, items),
+        accept_sparse="csr",
+        dtype=[np.float64, np.float32],
+        reset=reset,
+    )
+
+
+def read_comparisons(estimator, X, y, sample_weight, groups):
+    """The answered comparisons among those a user passed to ``fit``.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Takes number and names of the item features.
+    X, y, sample_weight, groups
+        As for :meth:`skarm.BradleyTerryRegressor.fit`, `X` naming pairs.
+
+    Returns
+    -------
+    items : ndarray or CSR of shape (n_items, n_features)
+        Only the items that are named.
+    pairs : ndarray of shape (n_pairs, 2)
+        First and second item of each comparison.
+    y, weights : ndarray of shape (n_pairs,), float64
+        Outcomes in [0, 1], and positive weights.
+    item_groups : ndarray of shape (n_items,) or None
+        Group of each item.
+
+    Raises
+    ------
+    ValueError
+        If there is no outcome, or anything passed is not what it must be.
+    """
+    comparisons = check_comparisons(X)
+    n_pairs = len(comparisons)
+    y = check_outcomes(y, n_pairs)
+    weights = np.ones(n_pairs)
+    if sample_weight is not None:
+        weights = _check_sample_weight(
+            sample_weight, comparisons, dtype=np.float64, ensure_non_negative=True
+        )
+    asked = ~np.isnan(y) & (weights > 0)
+    if not asked.any():
+        raise ValueError(
+            "y must hold at least one outcome. "
+            f"Got {n_pairs} comparisons, all NaN (not asked) or of weight 0. Ask a "
+            "first batch: ActiveComparisonSampler().query(pool, n_pairs=...)."
+        )
+    comparisons = comparisons[asked].compact()
+    items = check_item_features(estimator, comparisons.items, reset=True)
+    item_groups = comparisons.groups
+    if groups is not None:
+        groups = np.asarray(groups)
+        if groups.shape != (n_pairs,):
+            raise ValueError(
+                "groups must hold one group per comparison. "
+                f"Got shape {groups.shape} for {n_pairs} comparisons."
+            )
+        # An item's group is that of a comparison that names it.
+        item_groups = np.empty(comparisons.n_items, dtype=groups.dtype)
+        item_groups[comparisons.pairs] = groups[asked][:, None]
+    return items, comparisons.pairs, y[asked], weights[asked], item_groups
+
+
+def read_ratings(estimator, X, y, sample_weight, groups):
+    """The comparisons implied by the ratings that a user passed to ``fit``.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Takes number and names of the item features.
+    X, y, sample_weight, groups
+        As for :meth:`skarm.BradleyTerryRegressor.fit`, `X` being items.
+
+    Returns
+    -------
+    items, pairs, y, weights, item_groups
+        As for :func:`read_comparisons`; the higher rated item is first and y is 1.
+
+    Raises
+    ------
+    ValueError
+        If no comparison is implied, or anything passed is not what it must be.
+    """
+    check_numeric(X, type(estimator).__name__)
+    items, ratings = validate_data(
+        *(estimator, X, y),
+        accept_sparse="csr",
+        dtype=[np.float64, np.float32],
+        y_numeric=True,
+    )
+    n_items = items.shape[0]
+    if groups is not None and len(groups) != n_items:
+        raise ValueError(
+            "groups must hold one group per item. "
+            f"Got {len(groups)} for {n_items} items."
+        )
+    if sample_weight is not None:
+        sample_weight = _check_sample_weight(
+            sample_weight, items, dtype=np.float64, ensure_non_negative=True
+        )
+    pairs, weights = implied_comparisons(
+        np.asarray(ratings, dtype=np.float64), groups, sample_weight
+    )
+    pairs, weights = pairs[weights > 0], weights[weights > 0]
+    if len(pairs) == 0:
+        raise ValueError(
+            "y must hold two different ratings within a group, to imply a "
+            f"comparison. Got none, with n_samples={n_items}."
+        )
+    item_groups = None if groups is None else np.asarray(groups)
+    return items, pairs, np.ones(len(pairs)), weights, item_groups

@@ -18,6 +18,9 @@ __all__ = ["SCOPES", "PairEnumeration"]
 
 SCOPES = ("all", "within", "across")
 
+#: Listing more pairs than this at once is refused, not attempted.
+MAX_LISTED_PAIRS = 200_000_000
+
 
 class PairEnumeration:
     """The pairs of a scope as a read-only sequence computed on demand.
@@ -67,7 +70,13 @@ class PairEnumeration:
         """Pairs at one index, a slice, or an array of indices, as (k, 2) intp."""
         n_pairs = len(self)
         if isinstance(key, slice):
-            index = np.arange(*key.indices(n_pairs), dtype=np.int64)
+            listed = range(*key.indices(n_pairs))
+            if len(listed) > MAX_LISTED_PAIRS:
+                raise MemoryError(
+                    f"this pool has {n_pairs} pairs; listing more than "
+                    f"{MAX_LISTED_PAIRS} is refused. Index the part you need."
+                )
+            index = np.arange(listed.start, listed.stop, listed.step, dtype=np.int64)
         else:
             index = np.asarray(key)
             if index.dtype == bool:
@@ -124,6 +133,10 @@ class PairEnumeration:
             Such that ``self[index]`` are these pairs, sorted within rows.
         """
         pairs = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
+        if len(self) == 0:
+            return np.full(len(pairs), -1)
+        known = ((pairs >= 0) & (pairs < self.n_items)).all(axis=1)
+        pairs = np.where(known[:, None], pairs, 0)
         if self._order is None:
             place = pairs
         else:
@@ -142,7 +155,7 @@ class PairEnumeration:
             row = first - start
             local = _row_start(row, size) + (second - start) - row - 1
             inside = same & (first != second)
-        return np.where(inside, self._offsets[group] + local, -1)
+        return np.where(known & inside, self._offsets[group] + local, -1)
 
     def sample(self, n_pairs, random_state):
         """Draw distinct pair numbers without enumerating the pool.

@@ -24,6 +24,9 @@ __all__ = [
 CHUNK_SIZE = 16384
 #: Rank-one updates before the inverse is computed afresh from M.
 REFACTOR_EVERY = 100
+#: So is it after a pick that multiplies det M by more than this: the update from a
+#: nearly flat prior cancels the digits of all that is left.
+MAX_UPDATE = 1e3
 
 
 def information(embedding, first, second, weights):
@@ -155,8 +158,10 @@ def greedy_d(embedding, first, second, weights, matrix, n_pairs):
     matrix = matrix.clone()
     taken = torch.zeros(len(first), dtype=torch.bool, device=first.device)
     picks, gains = [], []
-    for step in range(n_pairs):
-        if step % REFACTOR_EVERY == 0:
+    n_updates = REFACTOR_EVERY
+    for _ in range(n_pairs):
+        if n_updates >= REFACTOR_EVERY:
+            n_updates = 0
             lower = factor(matrix)
             inverse = torch.cholesky_inverse(lower)
             lengths = squared_lengths(embedding, first, second, lower)
@@ -172,6 +177,7 @@ def greedy_d(embedding, first, second, weights, matrix, n_pairs):
         matrix += weight * torch.outer(x, x)
         picks.append(pick.item())
         gains.append(torch.log1p(weight * length).item())
+        n_updates += 1 if weight * length < MAX_UPDATE else REFACTOR_EVERY
     return picks, gains
 
 
@@ -203,8 +209,10 @@ def greedy_v(embedding, first, second, weights, matrix, target, n_pairs):
     matrix = matrix.clone()
     taken = torch.zeros(len(first), dtype=torch.bool, device=first.device)
     picks, gains = [], []
-    for step in range(n_pairs):
-        if step % REFACTOR_EVERY == 0:
+    n_updates = REFACTOR_EVERY
+    for _ in range(n_pairs):
+        if n_updates >= REFACTOR_EVERY:
+            n_updates = 0
             inverse = torch.cholesky_inverse(factor(matrix))
             sandwich = inverse @ target @ inverse
             a = _quadratic(embedding, first, second, inverse)
@@ -213,8 +221,8 @@ def greedy_v(embedding, first, second, weights, matrix, target, n_pairs):
         pick = gain.argmax()
         taken[pick] = True
         x = embedding[first[pick]] - embedding[second[pick]]
-        weight = weights[pick]
-        u = (inverse @ x) * torch.sqrt(weight / (1 + weight * a[pick]))
+        weight, length = weights[pick], a[pick]
+        u = (inverse @ x) * torch.sqrt(weight / (1 + weight * length))
         along = embedding @ torch.stack([u, inverse @ (target @ u)], dim=1)
         along = along[first] - along[second]  # (n_pairs, 2): xᵀu, xᵀc
         a = (a - along[:, 0] ** 2).clamp_(min=0)
@@ -224,6 +232,7 @@ def greedy_v(embedding, first, second, weights, matrix, target, n_pairs):
         matrix += weight * torch.outer(x, x)
         picks.append(pick.item())
         gains.append(gain[pick].item())
+        n_updates += 1 if weight * length < MAX_UPDATE else REFACTOR_EVERY
     return picks, gains
 
 

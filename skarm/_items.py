@@ -24,7 +24,7 @@ def as_numpy(array):
 
 def check_items(items):
     """Items as an indexable store, without copying where that can be avoided."""
-    if hasattr(items, "pairs"):
+    if hasattr(type(items), "pair_groups"):  # the type: a DataFrame has any attribute
         raise TypeError(
             "items must be the things compared, one row each. Got Comparisons; "
             "pass its .items."
@@ -56,7 +56,7 @@ def check_item_groups(groups, n_items):
     """One group label per item, or None."""
     if groups is None:
         return None
-    groups = np.asarray(groups)
+    groups = np.array(groups)
     if groups.shape != (n_items,):
         raise ValueError(
             "groups must hold one group per item. "
@@ -77,13 +77,23 @@ def describe_items(items):
 
 def stack_items(parts):
     """Rows of several stores, one after the other."""
-    if all(sparse.issparse(part) for part in parts):
+    kinds = dict.fromkeys(
+        describe_items(part)
+        + (f" {list(part.columns)}" if hasattr(part, "iloc") else "")
+        for part in parts
+    )
+    if len(kinds) > 1:
+        raise ValueError(
+            "items can be joined only if they are of one kind and have the same "
+            f"columns. Got {' and '.join(kinds)}."
+        )
+    if sparse.issparse(parts[0]):
         return sparse.vstack(parts, format="csr")
-    if all(hasattr(part, "iloc") for part in parts):
+    if hasattr(parts[0], "iloc"):
         import pandas as pd
 
         return pd.concat(parts, ignore_index=True)
-    return np.concatenate([np.asarray(part) for part in parts])
+    return np.concatenate(parts)
 
 
 def first_appearance(items):
@@ -91,14 +101,20 @@ def first_appearance(items):
     if hasattr(items, "iloc"):
         rows = list(items.itertuples(index=False, name=None))
     elif sparse.issparse(items):
-        items = items.sorted_indices()
+        items = items.copy()
+        items.sum_duplicates()
+        items.eliminate_zeros()
         cuts = zip(items.indptr[:-1], items.indptr[1:], strict=True)
         rows = [
             (items.indices[a:b].tobytes(), items.data[a:b].tobytes()) for a, b in cuts
         ]
     elif items.ndim == 1:
         rows = items.tolist()
+    elif items.dtype.kind in "OT":
+        rows = [tuple(row) for row in items.tolist()]
     else:
+        if items.dtype.kind == "f":
+            items = items + 0.0  # -0.0 equals 0.0, though its bytes differ
         rows = [row.tobytes() for row in np.ascontiguousarray(items)]
     number, keep = {}, []
     code = np.empty(len(rows), dtype=np.intp)
@@ -114,7 +130,7 @@ def same_items(left, right):
     """Whether two stores hold the same items, row for row."""
     if left is right:
         return True
-    if type(left) is not type(right) or left.shape != right.shape:
+    if describe_items(left) != describe_items(right) or left.shape != right.shape:
         return False
     if sparse.issparse(left):
         return (left != right).nnz == 0

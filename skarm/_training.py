@@ -156,29 +156,29 @@ def train_layers(
     else:
         parameters = [torch.as_tensor(a.copy(), dtype=x.dtype) for a in initial]
     parameters = [p.to(device).requires_grad_() for p in parameters]
+    hidden = list(zip(parameters[:-1:2], parameters[1:-1:2], strict=True))
     optimizer = torch.optim.AdamW(
-        parameters, lr=learning_rate, weight_decay=weight_decay
+        parameters, lr=learning_rate, weight_decay=weight_decay, fused=True
     )
-    train, test = (
-        _Part(x, pairs[rows], y[rows], weights[rows]) for rows in (~mask, mask)
-    )
+    train, test = (_part(x, pairs, y, weights, rows) for rows in (~mask, mask))
 
     def loss(part):
-        hidden = list(zip(parameters[:-1:2], parameters[1:-1:2], strict=True))
         rewards = embed(part.items, hidden, activation) @ parameters[-1]
-        logits = rewards[part.first] - rewards[part.second]
+        first, second = part.pairs
+        logits = rewards.index_select(0, first) - rewards.index_select(0, second)
         return torch.nn.functional.binary_cross_entropy_with_logits(
             logits, part.y, weight=part.weights
         )
 
     best, best_loss, since, history = None, np.inf, 0, []
-    n_batches = 1 if batch_size == "auto" else -(-train.n // batch_size)
-    if batch_size == "auto" and train.n > 8192:
-        n_batches = -(-train.n // 1024)
+    n_train = len(train.y)
+    if batch_size == "auto":
+        batch_size = 1024 if n_train > 8192 else n_train
+    n_batches = -(-n_train // batch_size)
     converged, n_iter = False, 0
     bar = _bar(max_iter, progress)
     for n_iter in range(1, max_iter + 1):  # noqa: B007 (read after the loop)
-        for batch in train.batches(n_batches, x, generator):
+        for batch in train.batches(n_batches, generator):
             optimizer.zero_grad(set_to_none=True)
             loss(batch).backward()
             optimizer.step()
@@ -205,27 +205,43 @@ def train_layers(
     )
 
 
-class _Part:
-    """Comparisons with only the items they name, as tensors."""
+def _part(x, pairs, y, weights, rows):
+    pairs, y, weights = pairs[rows], y[rows], weights[rows]
+    weights = weights / weights.mean() if rows.any() else weights
+    return _Part.of(
+        x,
+        to_torch(pairs.T, x.device),
+        to_torch(y, x.device, x.dtype),
+        to_torch(weights, x.device, x.dtype),
+    )
 
-    def __init__(self, x, pairs, y, weights):
-        used, local = np.unique(pairs, return_inverse=True)
-        self._pairs, self._y, self._weights, self.n = pairs, y, weights, len(pairs)
-        local = torch.as_tensor(local.reshape(-1, 2))
-        self.items = x[torch.as_tensor(used).to(x.device)]
-        self.first, self.second = local.to(x.device).T
-        self.y = torch.as_tensor(y, dtype=x.dtype).to(x.device)
-        weights = weights / weights.mean() if len(weights) else weights
-        self.weights = torch.as_tensor(weights, dtype=x.dtype).to(x.device)
 
-    def batches(self, n_batches, x, generator):
+class _Part(NamedTuple):
+    """Comparisons as tensors, with only the items they name."""
+
+    items: torch.Tensor  # (n_items, n_features)
+    pairs: torch.Tensor  # (2, n_pairs)
+    y: torch.Tensor
+    weights: torch.Tensor  # their mean over all batches is 1
+
+    @classmethod
+    def of(cls, items, pairs, y, weights):
+        """Drop the items that no pair names, unless they are few anyway."""
+        if len(items) > pairs.shape[1]:
+            used, pairs = torch.unique(pairs, return_inverse=True)
+            items = items[used]
+        return cls(items, pairs, y, weights)
+
+    def batches(self, n_batches, generator):
         """Itself, or a shuffled partition of it."""
         if n_batches == 1:
             yield self
             return
-        order = torch.randperm(self.n, generator=generator).numpy()
-        for rows in np.array_split(order, n_batches):
-            yield _Part(x, self._pairs[rows], self._y[rows], self._weights[rows])
+        order = torch.randperm(len(self.y), generator=generator).to(self.y.device)
+        for rows in order.tensor_split(n_batches):
+            yield _Part.of(
+                *(self.items, self.pairs[:, rows], self.y[rows], self.weights[rows])
+            )
 
 
 def _bar(total, progress):

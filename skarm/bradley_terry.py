@@ -9,20 +9,18 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted
 
 from skarm._checks import (
     Interval,
     StrOptions,
     check_comparisons,
-    check_numeric,
+    check_item_features,
     check_outcomes,
     implied_comparisons,
     is_comparisons,
+    read_comparisons,
+    read_ratings,
 )
 from skarm._likelihood import incidence, information
 from skarm._linear import MAX_DENSE, fit_linear
@@ -237,11 +235,8 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
                 "hidden_layer_sizes must hold positive integers. "
                 f"Got {self.hidden_layer_sizes!r}."
             )
-        if is_comparisons(X):
-            data = self._read_comparisons(X, y, sample_weight, groups)
-        else:
-            data = self._read_ratings(X, y, sample_weight, groups)
-        items, pairs, y, weights, item_groups = data
+        read = read_comparisons if is_comparisons(X) else read_ratings
+        items, pairs, y, weights, item_groups = read(self, X, y, sample_weight, groups)
         self.n_comparisons_ = len(pairs)
         if len(self.hidden_layer_sizes):
             items, pairs, y, weights = self._fit_layers(
@@ -252,76 +247,6 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
             self.validation_loss_ = []
         self._fit_last_layer(items, pairs, y, weights)
         return self
-
-    def _read_comparisons(self, X, y, sample_weight, groups):
-        comparisons = check_comparisons(X)
-        n_pairs = len(comparisons)
-        y = check_outcomes(y, n_pairs)
-        weights = np.ones(n_pairs)
-        if sample_weight is not None:
-            weights = _check_sample_weight(
-                sample_weight, comparisons, dtype=np.float64, ensure_non_negative=True
-            )
-        asked = ~np.isnan(y) & (weights > 0)
-        if not asked.any():
-            raise ValueError(
-                "y must hold at least one outcome. "
-                f"Got {n_pairs} comparisons, all NaN (not asked) or of weight 0. Ask a "
-                "first batch: ActiveComparisonSampler().query(pool, n_pairs=...)."
-            )
-        comparisons = comparisons[asked].compact()
-        items = self._check_items(comparisons.items, reset=True)
-        item_groups = comparisons.groups
-        if groups is not None:
-            groups = np.asarray(groups)
-            if groups.shape != (n_pairs,):
-                raise ValueError(
-                    "groups must hold one group per comparison. "
-                    f"Got shape {groups.shape} for {n_pairs} comparisons."
-                )
-            # An item's group is that of a comparison that names it.
-            item_groups = np.empty(comparisons.n_items, dtype=groups.dtype)
-            item_groups[comparisons.pairs] = groups[asked][:, None]
-        return items, comparisons.pairs, y[asked], weights[asked], item_groups
-
-    def _read_ratings(self, X, y, sample_weight, groups):
-        check_numeric(X, "BradleyTerryRegressor")
-        items, ratings = validate_data(
-            *(self, X, y),
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            y_numeric=True,
-        )
-        n_items = items.shape[0]
-        if groups is not None and len(groups) != n_items:
-            raise ValueError(
-                "groups must hold one group per item. "
-                f"Got {len(groups)} for {n_items} items."
-            )
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, items, dtype=np.float64, ensure_non_negative=True
-            )
-        pairs, weights = implied_comparisons(
-            np.asarray(ratings, dtype=np.float64), groups, sample_weight
-        )
-        pairs, weights = pairs[weights > 0], weights[weights > 0]
-        if len(pairs) == 0:
-            raise ValueError(
-                "y must hold two different ratings within a group, to imply a "
-                f"comparison. Got none, with n_samples={n_items}."
-            )
-        item_groups = None if groups is None else np.asarray(groups)
-        return items, pairs, np.ones(len(pairs)), weights, item_groups
-
-    def _check_items(self, items, reset=False):
-        check_numeric(items, type(self).__name__)
-        return validate_data(
-            *(self, items),
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            reset=reset,
-        )
 
     def _fit_layers(self, items, pairs, y, weights, item_groups):
         """Train the hidden layers; returns the comparisons over the embedding."""
@@ -438,7 +363,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         if is_comparisons(X):
             comparisons = check_comparisons(X).compact()
             X, pairs = comparisons.items, comparisons.pairs
-        embedding = self._embed(self._check_items(X))
+        embedding = self._embed(check_item_features(self, X))
         rewards = np.asarray(embedding @ self.coef_)
         if pairs is None:
             prediction = rewards
@@ -473,7 +398,9 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
             As for :meth:`predict`.
         """
         check_is_fitted(self)
-        return _dense(self._embed(self._check_items(X))).astype(np.float64, copy=False)
+        return _dense(self._embed(check_item_features(self, X))).astype(
+            np.float64, copy=False
+        )
 
     def posterior(self):
         """The Laplace posterior of the last layer.

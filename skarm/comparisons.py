@@ -36,9 +36,6 @@ from skarm._items import (
 
 __all__ = ["Comparisons"]
 
-#: Listing more pairs of a lazy pool than this at once is refused, not attempted.
-MAX_MATERIALIZED_PAIRS = 200_000_000
-
 
 class Comparisons:
     """Pairs of items, and the items they name.
@@ -119,7 +116,7 @@ class Comparisons:
                 f"Row {row} is {tuple(pairs[row].tolist())}. Drop it or re-pair it."
             )
         self.items = items
-        self._pairs = pairs.astype(np.intp, copy=True)
+        self._pairs = np.array(pairs, dtype=np.intp, order="C")
         self.groups = check_item_groups(groups, n_items)
 
     @classmethod
@@ -190,13 +187,13 @@ class Comparisons:
         Raises
         ------
         ValueError
-            If the scope has fewer pairs.
+            If the scope has fewer pairs, or `n_pairs` is negative.
         """
         pool = cls.all_pairs(items, groups=groups, scope=scope)
-        if n_pairs > len(pool):
+        if not 0 <= n_pairs <= len(pool):
             raise ValueError(
                 f"n_pairs must be at most the number of pairs of scope {scope!r}, "
-                f"{len(pool)}. Got {n_pairs}."
+                f"{len(pool)}, and not negative. Got {n_pairs}."
             )
         return pool[pool._pairs.sample(n_pairs, check_random_state(random_state))]
 
@@ -248,7 +245,7 @@ class Comparisons:
         Raises
         ------
         ValueError
-            If the lengths disagree, or a row compares an item with its equal.
+            If the lengths or columns disagree, or a row compares equal items.
         """
         first, second = check_items(first), check_items(second)
         n = first.shape[0]
@@ -266,14 +263,7 @@ class Comparisons:
     @property
     def pairs(self):
         """Indices of the first and second item, (n_pairs, 2)."""
-        if isinstance(self._pairs, PairEnumeration):
-            if len(self) > MAX_MATERIALIZED_PAIRS:
-                raise MemoryError(
-                    f"this pool has {len(self)} pairs; listing more than "
-                    f"{MAX_MATERIALIZED_PAIRS} is refused. Index the part you need."
-                )
-            return self._pairs[:]
-        return self._pairs
+        return self._pairs[:] if self.is_lazy else self._pairs
 
     @property
     def is_lazy(self):
@@ -306,24 +296,26 @@ class Comparisons:
     @property
     def dtype(self):
         """Type of the item features."""
-        if hasattr(self.items, "dtypes"):  # DataFrame
-            return np.result_type(*self.items.dtypes)
+        if hasattr(self.items, "iloc"):  # what __array__ gives
+            return self.items.iloc[:0].to_numpy().dtype
         return self.items.dtype
 
     def __getitem__(self, key):
         if isinstance(key, tuple):  # scikit-learn indexes X[key, ...]
-            if any(k is not Ellipsis and k != slice(None) for k in key[1:]):
+            if any(k is not ... and not _is_full_slice(k) for k in key[1:]):
                 raise IndexError(
                     f"Comparisons can be indexed along pairs only. Got {key!r}."
                 )
             key = key[0] if key else Ellipsis
-        if key is Ellipsis or (isinstance(key, slice) and key == slice(None)):
+        if key is Ellipsis or _is_full_slice(key):
             return self
         if not isinstance(key, slice):
             key = np.asarray(key)
             if key.size == 0:
                 key = key.astype(np.intp)
-        return self._make(self.items, self._pairs[key].reshape(-1, 2), self.groups)
+        # Contiguous, because joblib hashes strides and pickling does not keep them.
+        pairs = np.ascontiguousarray(self._pairs[key].reshape(-1, 2))
+        return self._make(self.items, pairs, self.groups)
 
     def take(self, indices, axis=0, out=None, mode="raise"):
         """Pairs at `indices`; the other arguments exist for array libraries.
@@ -426,10 +418,12 @@ class Comparisons:
         Returns
         -------
         differences : ndarray or CSR matrix of shape (n_pairs, n_features)
-            Materialised: needs n_pairs x n_features numbers.
+            Materialised: needs n_pairs x n_features numbers. Integers give float64.
         """
         pairs = self.pairs
         items = self.items if sparse.issparse(self.items) else np.asarray(self.items)
+        if items.dtype.kind in "bui":  # differences of small integers wrap around
+            items = items.astype(np.float64)
         return items[pairs[:, 0]] - items[pairs[:, 1]]
 
     def swap(self):
@@ -473,8 +467,8 @@ class Comparisons:
         Parameters
         ----------
         comparisons : sequence of Comparisons
-            Over equal item stores, of which one is then shared, or over different ones,
-            which are stacked.
+            Over equal item stores, of which one is then shared, with the groups that
+            any of them knows; or over different ones, which are stacked.
 
         Returns
         -------
@@ -484,18 +478,22 @@ class Comparisons:
         Raises
         ------
         ValueError
-            If the sequence is empty.
+            If the sequence is empty, or the stores are of different kinds or columns.
         """
         parts = list(comparisons)
         if not parts:
             raise ValueError("concatenate needs at least one Comparisons. Got none.")
-        if all(same_items(part.items, parts[0].items) for part in parts):
+        known = [part.groups for part in parts if part.groups is not None]
+        same = all(same_items(part.items, parts[0].items) for part in parts)
+        if same and all(same_items(groups, known[0]) for groups in known):
             pairs = np.concatenate([part.pairs for part in parts])
-            return cls._make(parts[0].items, pairs, parts[0].groups)
+            return cls._make(parts[0].items, pairs, known[0] if known else None)
         offsets = np.cumsum([0, *(part.n_items for part in parts[:-1])])
         pairs = [part.pairs + start for part, start in zip(parts, offsets, strict=True)]
-        groups = None
-        if all(part.groups is not None for part in parts):
-            groups = np.concatenate([part.groups for part in parts])
+        groups = np.concatenate(known) if len(known) == len(parts) else None
         items = stack_items([part.items for part in parts])
         return cls._make(items, np.concatenate(pairs), groups)
+
+
+def _is_full_slice(key):
+    return isinstance(key, slice) and key == slice(None)

@@ -209,22 +209,23 @@ class ActiveComparisonSampler(BaseEstimator):
 
 
 def _candidate_indices(pool, candidates, exclude, n_pairs, rng):
-    """Indices into the pool that may be chosen, at most `MAX_CANDIDATES` of them."""
+    """Indices into the pool that may be chosen, thinned to `MAX_CANDIDATES`."""
     n_pool = len(pool)
+    n_most = max(MAX_CANDIDATES, n_pairs)
     banned = np.empty(0, dtype=np.int64)
     if exclude is not None:
         banned = _excluded_indices(pool, exclude)
     if candidates is not None:
         index = np.unique(_as_indices(candidates, n_pool, "candidates"))
-    elif n_pool > MAX_CANDIDATES:
+    elif n_pool > n_most:
         # Enough that what is left after the exclusions is still a full draw.
-        size = min(n_pool, MAX_CANDIDATES + len(banned))
+        size = min(n_pool, n_most + len(banned))
         index = np.sort(sample_indices(n_pool, size, rng))
     else:
         index = np.arange(n_pool)
     index = index[~np.isin(index, banned)]
-    if len(index) > MAX_CANDIDATES and candidates is None:
-        index = np.sort(rng.permutation(index)[:MAX_CANDIDATES])
+    if len(index) > n_most and candidates is None:
+        index = np.sort(rng.permutation(index)[:n_most])
     if n_pairs > len(index):
         raise PoolExhaustedError(
             f"n_pairs must be at most the number of candidates left, {len(index)} of "
@@ -280,15 +281,11 @@ def _excluded_indices(pool, exclude):
 
 def _make_design(chosen, estimator, past, executor):
     """Describe the candidates to a strategy, through the model if there is one."""
-    estimator = _unwrap(estimator)
-    item_steps = None
-    if isinstance(estimator, Pipeline):
-        item_steps = estimator[:-1] if len(estimator) > 1 else None
-        estimator = estimator[-1]
-    if item_steps is not None:
-        chosen = item_steps.transform(chosen)
+    item_steps, estimator = _open(estimator)
+    for steps in item_steps:
+        chosen = steps.transform(chosen)
     chosen = chosen.compact()
-    device = resolve_device(getattr(estimator, "device", "auto"))
+    device = _device_of(estimator)
 
     if estimator is None:
 
@@ -312,13 +309,18 @@ def _make_design(chosen, estimator, past, executor):
             return _map_blocks(executor, estimator.predict, chosen.items)
 
     def past_information():
-        known = getattr(estimator, "information_", None)
         if past is None:
-            d = design.embedding.shape[1]
-            return np.zeros((d, d)) if known is None else known
+            if getattr(estimator, "information_", 0) is None:
+                raise ValueError(
+                    "past must be given, because the estimator kept no information_ "
+                    "(its embedding is too wide). Got None. Pass the comparisons "
+                    "asked so far, or reduce the items first."
+                )
+            nothing = np.zeros((design.embedding.shape[1],) * 2)
+            return getattr(estimator, "information_", nothing)
         asked = check_some_pairs(past)
-        if item_steps is not None:
-            asked = item_steps.transform(asked)
+        for steps in item_steps:
+            asked = steps.transform(asked)
         asked = asked.compact()
         first, second = to_torch(asked.pairs, device).T
         embedding = to_torch(embed(asked.items), device, torch.float64)
@@ -341,15 +343,30 @@ def _make_design(chosen, estimator, past, executor):
     return design
 
 
-def _unwrap(estimator):
-    """The fitted model inside a search or a learner."""
-    if estimator is None:
-        return None
-    check_is_fitted(estimator)
-    for name in ("best_estimator_", "estimator_"):
-        if hasattr(estimator, name):
-            return _unwrap(getattr(estimator, name))
-    return estimator
+def _open(estimator):
+    """The item steps (fitted pipelines), and the fitted model that follows them."""
+    item_steps = []
+    if estimator is not None:
+        check_is_fitted(estimator)
+    while True:
+        if hasattr(estimator, "best_estimator_"):  # a search
+            estimator = estimator.best_estimator_
+        elif hasattr(estimator, "teach") and hasattr(estimator, "estimator_"):
+            # A learner. Without teach, estimator_ is an ensemble's unfitted template.
+            estimator = estimator.estimator_
+        elif isinstance(estimator, Pipeline):
+            item_steps += [estimator[:-1]] if len(estimator) > 1 else []
+            estimator = estimator[-1]
+        else:
+            return item_steps, estimator
+
+
+def _device_of(estimator):
+    """The model's device, or the CPU where it is not here or means something else."""
+    try:
+        return resolve_device(getattr(estimator, "device", None) or "auto")
+    except (TypeError, ValueError):
+        return resolve_device("cpu")
 
 
 def _map_blocks(executor, function, items):

@@ -60,7 +60,7 @@ class SentenceEmbedder(
         works, but ``clone``, so each cross-validation, copies it: pass a folder.
     prompt : str, default=None
         Instruction that the model puts before each text, such as ``"query: "``.
-    template : str, default="{prompt}\\n\\n{response}"
+    template : str, default="{prompt}\n\n{response}"
         How a row with a prompt and a response becomes one text.
     batch_size : int, default=32
         Texts per forward pass.
@@ -83,10 +83,9 @@ class SentenceEmbedder(
     -----
     The cache has one SQLite file per model (content of its files, or name and
     commit) and ``prompt``; texts are known by their SHA-256. The other parameters
-    need no new encoding (``batch_size`` and ``device`` change rounding only).
-    Processes wait for each other's texts; each 1,024 texts are kept once done. The
-    folder must be on a local disk. After a change to a model object other than
-    further training, call :meth:`clear_cache`.
+    need no new encoding. Processes wait for each other's texts; each 1,024 are kept
+    once done. The folder must be on a local disk. Further training of a model object
+    is noticed; after any other change to it, call :meth:`clear_cache`.
 
     Examples
     --------
@@ -246,23 +245,21 @@ class SentenceEmbedder(
 
     def _vectors(self, texts):
         """One float32 row per distinct text; encodes those that nobody has encoded."""
+        from tqdm import tqdm  # comes with sentence-transformers
+
         store = self._store()
         if not texts:
             return np.empty((0, self._width(store)), dtype="<f4")
-        keys = [hashlib.sha256(t.encode("utf-8", "surrogatepass")) for t in texts]
-        keys = [key.digest() for key in keys]
-        found = store.read(keys)
-        missing = [(k, t) for k, t in zip(keys, texts, strict=True) if k not in found]
-        shown = self.progress
-        if shown == "auto":
-            shown = len(missing) > _CHUNK and sys.stderr and sys.stderr.isatty()
-        from tqdm import tqdm  # comes with sentence-transformers
-
+        by_key = {_key(text): text for text in texts}
+        found = store.read(by_key)
+        missing = [pair for pair in by_key.items() if pair[0] not in found]
+        auto = len(missing) > _CHUNK and sys.stderr and sys.stderr.isatty()
+        shown = auto if self.progress == "auto" else self.progress
         starts = range(0, len(missing), _CHUNK)
         for start in tqdm(starts, "embed", disable=not shown, unit="k texts"):
             found |= store.fill(dict(missing[start : start + _CHUNK]), self._encode)
-        flat = np.frombuffer(b"".join([found[key] for key in keys]), dtype="<f4")
-        return flat.reshape(len(keys), -1)
+        flat = np.frombuffer(b"".join([found[key] for key in by_key]), dtype="<f4")
+        return flat.reshape(len(texts), -1)
 
     def _encode(self, texts):
         """Send texts to the model; returns the bytes of one float32 vector each."""
@@ -296,17 +293,16 @@ class SentenceEmbedder(
         if self.cache is False or not isinstance(self.model, str | os.PathLike):
             parameters = getattr(self.model, "parameters", tuple)()
             state = self.cache, self.prompt, [(id(p), p._version) for p in parameters]
-            if getattr(self, "_memory", None) is None or (
-                self._memory[0] is not self.model or self._memory[1] != state
-            ):
+            old = getattr(self, "_memory", (None, None))
+            if old[0] is not self.model or old[1] != state:
                 self._memory = self.model, state, _MemoryStore(self.cache is not False)
             return self._memory[2]
         if _identity(self.model).endswith("@"):
             self._load()  # makes the commit of a published model known
-        identity = _identity(self.model)
-        name = hashlib.sha256(json.dumps([1, identity, self.prompt]).encode())
+        name = json.dumps([1, _identity(self.model), self.prompt])
+        name = _key(name).hex()[:32]
         folder = _cache_folder() if self.cache is True else Path(self.cache)
-        return _DiskStore(folder.expanduser() / f"{name.hexdigest()[:32]}.sqlite")
+        return _DiskStore(folder.expanduser() / f"{name}.sqlite")
 
     def __getstate__(self):
         """Leave the loaded model and the vectors out of pickles and copies."""
@@ -320,6 +316,10 @@ class SentenceEmbedder(
         tags.input_tags.string = tags.input_tags.one_d_array = True
         tags.input_tags.two_d_array = False
         return tags
+
+
+def _key(text):
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def _as_texts(X, template=_TEMPLATE):
@@ -389,19 +389,19 @@ def _identity(model):
     folder = _model_folder(model)
     if folder is None:
         return f"{model}@{_commit(model) or ''}"
-    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*"))
+    names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*"))
     names = [n for n in names if not n.endswith(".md") and "/." not in f"/{n}"]
-    files = [folder / name for name in names if (folder / name).is_file()]
-    stats = [(str(file), file.stat()) for file in files]
+    stats = [(n, (folder / n).stat()) for n in names if (folder / n).is_file()]
     stamp = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-    if _FINGERPRINTS.get(folder.resolve(), (None,))[0] != stamp:
+    folder = folder.resolve()
+    if _FINGERPRINTS.get(folder, (None,))[0] != stamp:
         total = hashlib.sha256()
-        for file in files:
-            with file.open("rb") as stream:
+        for name, *_ in stamp:
+            with (folder / name).open("rb") as stream:
                 total.update(hashlib.file_digest(stream, "sha256").digest())
-            total.update(f"{file.relative_to(folder).as_posix()}\n".encode())
-        _FINGERPRINTS[folder.resolve()] = stamp, total.hexdigest()
-    return _FINGERPRINTS[folder.resolve()][1]
+            total.update(f"{name}\n".encode())
+        _FINGERPRINTS[folder] = stamp, total.hexdigest()
+    return _FINGERPRINTS[folder][1]
 
 
 def _load_model(model, device):
@@ -413,7 +413,7 @@ def _load_model(model, device):
         return SentenceTransformer(str(folder or model), device=device, **local)
     except Exception as error:
         raise OSError(
-            f"model={os.fspath(model)!r} could not be loaded: {error} Without a "
+            f"model={os.fspath(model)!r} could not be loaded: {error}\nWithout a "
             f"network, a published model must be on this machine already. {_HELP}"
         ) from error
 
@@ -565,7 +565,7 @@ def train_static_embedding(
     texts : list, array, Series or DataFrame
         Texts, or prompts with responses.
     path : str or path-like
-        Folder to write. It must be new, empty or written by this function.
+        Folder to write: new, empty, or written by this function (and then replaced).
     dim : int, default=64
         Width of the vectors; at most the number of word pieces.
     vocab_size : int, default=8000
@@ -612,7 +612,12 @@ def train_static_embedding(
         )
     tokenizer = _train_tokenizer(texts, vocab_size)
     vectors = _train_vectors(tokenizer, texts, dim, window, random_state)
+    _save_static(tokenizer, vectors, path, {k: int(v) for k, v in sizes.items()})
+    return str(path)
 
+
+def _save_static(tokenizer, vectors, path, sizes):
+    """Save as a SentenceTransformer; what is at the path is replaced in one step."""
     from sentence_transformers import SentenceTransformer
 
     try:
@@ -625,10 +630,9 @@ def train_static_embedding(
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         new = Path(folder, "model")
         model.save(str(new), create_model_card=False)
-        (new / _MARKER).write_text(json.dumps({k: int(v) for k, v in sizes.items()}))
+        (new / _MARKER).write_text(json.dumps(sizes))
         shutil.rmtree(path, ignore_errors=True)
         new.replace(path)
-    return str(path)
 
 
 def _train_tokenizer(texts, vocab_size):
@@ -677,7 +681,7 @@ def _train_vectors(tokenizer, texts, dim, window, random_state):
     if not ppmi.any():
         raise ValueError(
             "texts must hold different words that occur together. Got "
-            f"{len(codes)} texts of {len(piece)} words and word pieces. Give more texts."
+            f"{len(codes)} texts of {len(piece)} word pieces. Give more texts."
         )
     if dim > n_pieces:
         raise ValueError(

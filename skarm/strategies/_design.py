@@ -111,7 +111,8 @@ class Design:
 
     @cached_property
     def variances(self):
-        p = expit(self.reward_differences)
+        # Of the less likely answer: exact however certain, and blind to the order.
+        p = expit(-np.abs(self.reward_differences))
         return p * (1 - p)
 
     @cached_property
@@ -125,7 +126,7 @@ class Design:
     @cached_property
     def posterior_variances(self):
         return mean_bernoulli_variance(
-            self.reward_differences, self.reward_difference_variances
+            -np.abs(self.reward_differences), self.reward_difference_variances
         )
 
     @cached_property
@@ -144,8 +145,11 @@ class Design:
     @cached_property
     def second_moment(self):
         """Mean of x xᵀ over the candidates, (d, d)."""
-        weights = torch.full((self.n_pairs,), 1 / max(self.n_pairs, 1)).to(
-            device=self.device, dtype=torch.float64
+        weights = torch.full(
+            (self.n_pairs,),
+            1 / max(self.n_pairs, 1),
+            dtype=torch.float64,
+            device=self.device,
         )
         moment = _fisher.information(
             self.tensor("embedding"), *self.tensor("pairs").T, weights

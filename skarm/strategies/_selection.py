@@ -82,7 +82,9 @@ def eligible_positions(design, n_pairs, eligible):
     if n_kept >= design.n_pairs:
         return np.arange(design.n_pairs)
     moment = design.tensor("second_moment").clone()
-    moment.diagonal().add_(1e-9 * moment.trace() / len(moment) + 1e-300)
+    # Relative to each feature's own spread, so that units do not matter.
+    floor = 1e-18 * moment.diagonal().mean() + 1e-300
+    moment.diagonal().mul_(1 + 1e-9).add_(floor)
     lengths = _fisher.squared_lengths(
         design.tensor("embedding"),
         *design.tensor("pairs").T,

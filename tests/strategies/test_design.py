@@ -1,0 +1,245 @@
+"""The Design: lazy, and exact about what the model knows."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import expit
+from scipy.stats import norm
+
+from skarm import ActiveComparisonSampler, BradleyTerryRegressor, Comparisons
+from skarm.strategies import Design, d_optimal, get_strategy, random, xtx
+from skarm.strategies._design import COLD_START_SD
+
+SEEDS = range(4)
+
+
+def refuse():
+    raise AssertionError("this was not to be read")
+
+
+def fitted(seed, hidden_layer_sizes=(), alpha="auto"):
+    rng = np.random.default_rng(seed)
+    items = rng.standard_normal((30, 3))
+    asked = Comparisons.random_pairs(items, 40, random_state=seed)
+    y = rng.integers(0, 2, 40).astype(float)
+    model = BradleyTerryRegressor(
+        hidden_layer_sizes=hidden_layer_sizes,
+        alpha=alpha,
+        validation_fraction=0,
+        max_iter=40,
+        random_state=0,
+    )
+    pool = Comparisons.random_pairs(items, 50, random_state=seed + 50)
+    return pool, asked, model.fit(asked, y)
+
+
+def caught(pool, **arguments):
+    """The design that a query hands to its strategy."""
+    designs = []
+
+    def catch(design, n_pairs, *, rng):
+        designs.append(design)
+        return random(design, n_pairs, rng=rng)
+
+    ActiveComparisonSampler(catch, random_state=0).query(pool, **arguments)
+    return designs[0]
+
+
+# ---------------------------------------------------------------------------- laziness
+
+
+@pytest.mark.parametrize("strategy", ["entropy", "max_difference", "random"])
+def test_strategies_without_geometry_never_read_the_embedding(strategy):
+    pairs = np.array([[0, 1], [1, 2], [0, 2]])
+    design = Design(pairs, refuse, reward=lambda: np.array([0.0, 1.0, 3.0]))
+    picks = get_strategy(strategy)(design, 2, rng=np.random.RandomState(0))
+    assert len(set(picks.positions)) == 2
+
+
+def test_random_never_asks_the_model_either():
+    design = Design(np.array([[0, 1], [1, 2]]), refuse, reward=refuse, past=refuse)
+    assert len(random(design, 1, rng=np.random.RandomState(0)).positions) == 1
+
+
+def test_xtx_and_d_optimal_never_ask_for_the_past():
+    items = np.random.default_rng(0).standard_normal((5, 2))
+    pairs = np.array([[0, 1], [1, 2], [3, 4]])
+    design = Design(pairs, lambda: items, reward=refuse, past=refuse)
+    xtx(design, 2, rng=np.random.RandomState(0))
+    design = Design(pairs, lambda: items, reward=lambda: items[:, 0], past=refuse)
+    d_optimal(design, 2, rng=np.random.RandomState(0))
+
+
+def test_everything_is_computed_once():
+    calls = []
+
+    def count(name, value):
+        return lambda: calls.append(name) or value
+
+    items = np.random.default_rng(0).standard_normal((4, 2))
+    design = Design(
+        np.array([[0, 1], [2, 3]]),
+        count("embed", items),
+        reward=count("reward", items[:, 0]),
+        past=count("past", np.eye(2)),
+    )
+    for _ in range(2):
+        for name in ("differences", "variances", "second_moment"):
+            design.tensor(name)
+        assert len(design.posterior_variances) == 2
+    assert sorted(calls) == ["embed", "past", "reward"]
+    assert design.tensor("embedding") is design.tensor("embedding")
+
+
+# -------------------------------------------------------------------------- cold start
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_cold_start_gives_a_typical_pair_a_prior_sd_of_one_and_a_half_nats(seed):
+    pool, *_ = fitted(seed)
+    design = caught(pool)
+    X = pool.differences()
+    assert design.alpha == pytest.approx(np.mean((X**2).sum(axis=1)) / COLD_START_SD**2)
+    prior_variances = (X**2).sum(axis=1) / design.alpha
+    assert prior_variances.mean() == pytest.approx(1.5**2)
+    np.testing.assert_allclose(design.reward_difference_variances, prior_variances)
+
+
+def test_a_cold_start_knows_nothing_of_the_answers():
+    pool, *_ = fitted(0)
+    design = caught(pool)
+    assert design.is_cold
+    assert (design.rewards == 0).all()
+    assert (design.reward_differences == 0).all()
+    assert (design.variances == 0.25).all()
+    assert (design.past_information == 0).all()
+    assert (design.posterior.coef == 0).all()
+    assert (design.posterior_variances < 0.25).all()
+
+
+def test_without_any_difference_the_prior_precision_is_one():
+    design = Design(np.array([[0, 1]]), lambda: np.ones((2, 3)))
+    assert design.alpha == 1.0
+
+
+# ------------------------------------------------------------------- what a model says
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("hidden_layer_sizes", [(), (5,)])
+def test_a_design_is_the_models_view_of_the_candidates(hidden_layer_sizes, seed):
+    pool, _, model = fitted(seed, hidden_layer_sizes)
+    design = caught(pool, estimator=model)
+    z = model.embed(pool.items)
+    first, second = pool.pairs.T
+    probability, std = model.predict(pool, return_std=True)
+    assert not design.is_cold
+    assert design.alpha == model.alpha_
+    np.testing.assert_allclose(design.differences, z[first] - z[second])
+    np.testing.assert_allclose(expit(design.reward_differences), probability)
+    np.testing.assert_allclose(
+        design.differences @ model.coef_, design.reward_differences
+    )
+    np.testing.assert_allclose(design.variances, probability * (1 - probability))
+    np.testing.assert_allclose(design.reward_difference_variances, std**2)
+    X = design.differences
+    np.testing.assert_allclose(design.second_moment, X.T @ X / len(X), rtol=1e-12)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_posterior_variances_are_the_mean_of_p_1_minus_p(seed):
+    pool, _, model = fitted(seed, alpha=8.0)
+    design = caught(pool, estimator=model)
+    mean, std = design.reward_differences, design.reward_difference_variances**0.5
+    assert 0.3 < std.max() < 1.5
+    z = np.linspace(-9, 9, 4001)
+    p = expit(mean[:, None] + std[:, None] * z)
+    expected = np.trapezoid(p * (1 - p) * norm.pdf(z), z, axis=1)
+    np.testing.assert_allclose(design.posterior_variances, expected, rtol=1e-4)
+
+
+def test_variances_are_exact_and_symmetric_however_certain_the_answer():
+    gaps = np.array([0.0, 1e-9, 3.0, 25.0, 36.0, 50.0, 300.0])
+    n = len(gaps)
+    pairs = np.stack([np.arange(n), np.full(n, n)], axis=1)
+    rewards = np.append(gaps, 0.0)
+    items = rewards[:, None]
+    one, other = (
+        Design(p, lambda: items, reward=lambda: rewards, alpha=100.0)
+        for p in (pairs, pairs[:, ::-1].copy())
+    )
+    np.testing.assert_allclose(
+        one.variances, np.exp(-gaps) / (1 + np.exp(-gaps)) ** 2, rtol=1e-12
+    )
+    np.testing.assert_array_equal(one.variances, other.variances)
+    np.testing.assert_array_equal(one.posterior_variances, other.posterior_variances)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("hidden_layer_sizes", [(), (5,)])
+def test_the_information_of_a_past_is_what_the_fit_kept(hidden_layer_sizes, seed):
+    pool, asked, model = fitted(seed, hidden_layer_sizes)
+    own = caught(pool, estimator=model).past_information
+    np.testing.assert_array_equal(own, model.information_)
+    given = caught(pool, estimator=model, past=asked).past_information
+    np.testing.assert_allclose(given, own, rtol=1e-8, atol=1e-12)
+    swapped = caught(pool, estimator=model, past=np.asarray(asked.swap()))
+    np.testing.assert_allclose(swapped.past_information, own, rtol=1e-8, atol=1e-12)
+
+
+def test_a_past_without_a_model_counts_a_quarter_per_answer():
+    pool, asked, _ = fitted(0)
+    x = asked.differences()
+    design = caught(pool, past=asked)
+    np.testing.assert_allclose(design.past_information, 0.25 * x.T @ x)
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_draws_have_the_posteriors_mean_and_covariance(warm):
+    pool, _, model = fitted(0)
+    pool = pool[:4]
+    design = caught(pool, estimator=model if warm else None)
+    n_draws = 40_000
+    draws = design.draws(np.random.RandomState(0), n_draws)
+    assert draws.shape == (n_draws, 4)
+    X = pool.differences()
+    matrix = design.past_information + design.alpha * np.eye(3)
+    covariance = X @ np.linalg.inv(matrix) @ X.T
+    mean = X @ model.coef_ if warm else np.zeros(4)
+    sd = np.sqrt(np.diag(covariance))
+    tolerance = 5 / np.sqrt(n_draws)  # five standard errors
+    np.testing.assert_allclose((draws.mean(axis=0) - mean) / sd, 0, atol=tolerance)
+    error = (np.cov(draws.T) - covariance) / np.outer(sd, sd)
+    np.testing.assert_allclose(error, 0, atol=tolerance * np.sqrt(2))
+
+
+def test_draws_are_seeded():
+    pool, _, model = fitted(0)
+    design = caught(pool, estimator=model)
+    np.testing.assert_array_equal(design.draws(3, 5), design.draws(3, 5))
+    assert not np.array_equal(design.draws(3, 5), design.draws(4, 5))
+
+
+# ------------------------------------------------------------------------- its tensors
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_tensors_are_double_precision_whatever_the_items_are(dtype):
+    items = np.arange(6).reshape(3, 2).astype(dtype)
+    items.flags.writeable = False
+    design = Design(np.array([[0, 1], [1, 2]]), lambda: items)
+    for name in ("embedding", "differences", "second_moment", "variances"):
+        assert design.tensor(name).dtype == torch.float64
+        np.testing.assert_array_equal(
+            design.tensor(name).numpy(), getattr(design, name)
+        )
+    assert design.tensor("pairs").dtype == torch.int64
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_tensors_live_on_the_device():
+    device = torch.device("cuda")
+    design = Design(np.array([[0, 1]]), lambda: np.eye(2), device=device)
+    assert design.tensor("embedding").device.type == "cuda"
+    assert isinstance(design.second_moment, np.ndarray)

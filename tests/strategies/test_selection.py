@@ -1,0 +1,144 @@
+"""Ranking with seeded ties, eligibility, and the registry of strategies."""
+
+import numpy as np
+import pytest
+
+from skarm import ActiveComparisonSampler, Comparisons
+from skarm.strategies import Design, get_strategy, get_strategy_names, random
+from skarm.strategies._selection import eligible_positions, top_n
+
+SEEDS = range(4)
+
+
+def design_of(seed, n_items=30, d=3, n_pairs=100):
+    rng = np.random.default_rng(seed)
+    items = rng.standard_normal((n_items, d)) @ np.diag([1.0, 5.0, 0.2][:d])
+    pool = Comparisons.random_pairs(items, n_pairs, random_state=seed)
+    return Design(pool.pairs, lambda: items)
+
+
+def mahalanobis(design):
+    """xᵀ A⁻¹ x with A = mean of x xᵀ, directly."""
+    X = design.differences
+    return np.einsum("ki,ij,kj->k", X, np.linalg.inv(X.T @ X / len(X)), X)
+
+
+# ------------------------------------------------------------------------------- top_n
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_top_n_is_best_first(seed):
+    utilities = np.random.default_rng(seed).standard_normal(50)
+    picks = top_n(utilities, 20, np.random.RandomState(seed))
+    np.testing.assert_array_equal(picks.positions, np.argsort(-utilities)[:20])
+    np.testing.assert_array_equal(picks.utilities, np.sort(utilities)[::-1][:20])
+    assert picks.positions.dtype == np.intp
+
+
+def test_top_n_breaks_ties_uniformly_and_never_demotes_the_better():
+    utilities = np.array([0.0, 1.0, 0.0, 2.0, 0.0, 0.0])
+    rng = np.random.RandomState(0)
+    thirds = [top_n(utilities, 3, rng).positions for _ in range(2000)]
+    assert {tuple(t[:2]) for t in thirds} == {(3, 1)}
+    share = np.bincount([t[2] for t in thirds], minlength=6)[[0, 2, 4, 5]] / 2000
+    np.testing.assert_allclose(share, 0.25, atol=0.04)  # 4 standard errors
+
+
+def test_top_n_of_all_is_a_permutation():
+    picks = top_n(np.zeros(9), 9, np.random.RandomState(0))
+    assert sorted(picks.positions) == list(range(9))
+
+
+# ------------------------------------------------------------------------- eligibility
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("eligible", [0.05, 0.333, 0.7, 0.999])
+def test_the_shortest_differences_of_the_pool_are_eligible(eligible, seed):
+    design = design_of(seed)
+    positions = eligible_positions(design, 1, eligible)
+    n_kept = int(np.ceil(eligible * design.n_pairs))
+    shortest = np.argsort(mahalanobis(design))[:n_kept]
+    np.testing.assert_array_equal(positions, np.sort(shortest))
+
+
+@pytest.mark.parametrize("n_pairs", [1, 5, 60, 99, 100])
+def test_at_least_as_many_stay_eligible_as_are_wanted(n_pairs):
+    positions = eligible_positions(design_of(0), n_pairs, 0.05)
+    assert len(positions) == max(n_pairs, 5)
+
+
+def test_everyone_is_eligible_at_1_without_a_look_at_the_features():
+    def refuse():
+        raise AssertionError("the embedding was read")
+
+    design = Design(np.array([[0, 1], [1, 2]]), refuse)
+    assert eligible_positions(design, 1, 1.0).tolist() == [0, 1]
+    assert eligible_positions(design, 2, 0.1).tolist() == [0, 1]
+
+
+def test_equal_lengths_at_the_cut_all_stay():
+    pairs = np.array([[0, 1], [1, 0], [2, 0], [0, 1]])
+    design = Design(pairs, lambda: np.array([[0.0], [1.0], [9.0]]))
+    assert eligible_positions(design, 1, 0.25).tolist() == [0, 1, 3]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_lengths_do_not_depend_on_the_units_of_the_features(seed):
+    design = design_of(seed)
+    scaled = Design(design.pairs, lambda: design.embedding * [1e-3, 1.0, 1e3])
+    np.testing.assert_array_equal(
+        eligible_positions(design, 1, 0.5),
+        eligible_positions(scaled, 1, 0.5),
+    )
+
+
+@pytest.mark.parametrize("constant", [0, 1, 3])
+def test_constant_features_do_not_matter(constant):
+    design = design_of(0)
+    wide = np.hstack([design.embedding, np.full((30, constant), 7.0)])
+    np.testing.assert_array_equal(
+        eligible_positions(Design(design.pairs, lambda: wide), 1, 0.5),
+        eligible_positions(design, 1, 0.5),
+    )
+
+
+def test_without_any_difference_everyone_is_eligible():
+    design = Design(np.array([[0, 1], [1, 2], [2, 0]]), lambda: np.ones((3, 2)))
+    assert eligible_positions(design, 1, 0.4).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("eligible", [0, -0.1, 1.0001, 2, np.nan, np.inf])
+def test_a_share_outside_0_to_1_raises(eligible):
+    with pytest.raises(ValueError, match=r"eligible must lie in \(0, 1\], the share"):
+        eligible_positions(design_of(0), 1, eligible)
+
+
+# ---------------------------------------------------------------------- the registry
+
+
+def test_names_come_family_by_family_and_name_functions():
+    names = get_strategy_names()
+    assert len(set(names)) == len(names)
+    assert {"random", "entropy", "xtx", "v_optimal"} <= set(names)
+    for name in names:
+        assert get_strategy(name).__name__ == name
+    for family in ("baseline", "uncertainty", "optimal_design"):
+        part = get_strategy_names(family)
+        start = names.index(part[0])
+        assert names[start : start + len(part)] == part
+
+
+def test_auto_is_a_registered_strategy_and_callables_stand_for_themselves():
+    assert get_strategy("auto").__name__ in get_strategy_names()
+    assert get_strategy(random) is random
+    assert get_strategy(print) is print
+
+
+def test_unknown_names_raise_and_list_the_known():
+    with pytest.raises(ValueError, match=r"'v_optimal'.*\. Got 'best'"):
+        get_strategy("best")
+    with pytest.raises(ValueError, match=r"family must be one of .*Got 'deep'"):
+        get_strategy_names("deep")
+    with pytest.raises(ValueError, match="strategy must be 'auto', a callable, or one"):
+        ActiveComparisonSampler("best").query(Comparisons([[0.0], [1.0]], [[0, 1]]))

@@ -1,0 +1,69 @@
+"""The examples run as a person would run them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+QUICKSTART = Path(__file__).resolve().parents[1] / "examples" / "quickstart.py"
+
+
+def quickstart(folder, *args, answers="", check=True):
+    return subprocess.run(
+        [sys.executable, QUICKSTART, *map(str, args)],
+        cwd=folder,
+        input=answers,
+        capture_output=True,
+        text=True,
+        check=check,
+        timeout=600,
+    )
+
+
+def assert_table_and_picture(result, folder):
+    for word in ("random", "paper's d_optimal", "skarm default", "Spearman per prompt"):
+        assert word in result.stdout
+    assert "Most preferred" in result.stdout and "Least preferred" in result.stdout
+    assert (folder / "quickstart.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_quickstart_prints_the_table_and_draws_the_picture(tmp_path):
+    result = quickstart(tmp_path, "--seeds", 2, "--rounds", 3)
+    assert_table_and_picture(result, tmp_path)
+
+
+def test_quickstart_asks_saves_every_answer_and_goes_on(tmp_path):
+    args = ("--ask", "--rounds", 2, "--pairs", 3)
+    first = quickstart(tmp_path, *args, answers="1\n2\n")  # then the input ends
+    saved = tmp_path / "quickstart_answers.jsonl"
+    assert len(saved.read_text().splitlines()) == 2
+    assert "Most preferred" in first.stdout
+    second = quickstart(tmp_path, *args, answers="t\n1\n2\n1\n")
+    lines = [json.loads(line) for line in saved.read_text().splitlines()]
+    assert len(lines) == 6
+    assert "Most preferred" in second.stdout
+
+
+def test_quickstart_on_recorded_human_answers(tmp_path, shared_data):
+    data = shared_data / "hh_harmless_public.jsonl.gz"
+    result = quickstart(tmp_path, "--data", data, "--seeds", 1, "--rounds", 2)
+    assert_table_and_picture(result, tmp_path)
+
+
+@pytest.mark.slow
+def test_quickstart_on_thirteen_thousand_real_responses(tmp_path, shared_data):
+    data = shared_data / "alpacaeval_public.jsonl.gz"
+    args = ("--reward", "golden_wide", "--temperature", 3, "--seeds", 1, "--rounds", 2)
+    result = quickstart(tmp_path, "--data", data, *args)
+    assert_table_and_picture(result, tmp_path)
+
+
+def test_quickstart_says_what_is_missing(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("prompt,response,stars\na,b,1\na,c,2\n")
+    result = quickstart(tmp_path, "--data", path, check=False)
+    assert result.returncode != 0 and "--reward COLUMN" in result.stderr
+    result = quickstart(tmp_path, "--data", path, "--reward", "x", check=False)
+    assert result.returncode != 0 and "must name a column" in result.stderr
