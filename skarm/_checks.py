@@ -168,7 +168,7 @@ def implied_comparisons(ratings, groups=None, sample_weight=None):
     Parameters
     ----------
     ratings : ndarray of shape (n_items,)
-        A real number per item; only its order within a group is used.
+        A real number per item; only its order within a group is used. NaN = not rated.
     groups : array-like of shape (n_items,), default=None
         Only items of one group are compared; None compares all.
     sample_weight : ndarray of shape (n_items,), default=None
@@ -196,7 +196,7 @@ def implied_comparisons(ratings, groups=None, sample_weight=None):
         )
     pairs = enumeration[:]
     gap = ratings[pairs[:, 0]] - ratings[pairs[:, 1]]
-    pairs = np.where((gap < 0)[:, None], pairs[:, ::-1], pairs)[gap != 0]
+    pairs = np.where((gap < 0)[:, None], pairs[:, ::-1], pairs)[np.abs(gap) > 0]
     weights = np.ones(len(pairs))
     if sample_weight is not None:
         weights = sample_weight[pairs].prod(axis=1)

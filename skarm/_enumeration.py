@@ -14,7 +14,7 @@ import operator
 
 import numpy as np
 
-__all__ = ["SCOPES", "PairEnumeration"]
+__all__ = ["SCOPES", "PairEnumeration", "sample_indices"]
 
 SCOPES = ("all", "within", "across")
 

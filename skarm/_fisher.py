@@ -136,8 +136,8 @@ def greedy_d(embedding, first, second, weights, matrix, n_pairs):
     """Greedy D-optimal batch: repeatedly the pair that raises log det M the most.
 
     argmax_i w_i q_i with q_i = x_iᵀ M⁻¹ x_i; picking k adds w_k x_k x_kᵀ to M, and by
-    Sherman–Morrison q_i falls by w_k (x_iᵀ M⁻¹ x_k)² / (1 + w_k q_k). The inner products
-    are differences of item values Φ (M⁻¹ x_k): O(n_items d + n_pairs) per pick.
+    Sherman–Morrison q_i falls by w_k (x_iᵀ M⁻¹ x_k)² / (1 + w_k q_k). The inner
+    products are differences of item values Φ (M⁻¹ x_k): O(n_items d + n_pairs) a pick.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import cho_factor, cho_solve, eigh
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh
 from scipy.optimize import minimize, minimize_scalar
 
 from skarm._likelihood import BradleyTerryLoss, incidence
@@ -61,18 +61,18 @@ def fit_linear(items, pairs, y, weights, *, alpha, tol, max_iter, coef_init=None
         With `log_evidence` NaN where it was not needed.
     """
     loss, expand, contract = _coordinates(items, pairs, y, weights)
-    start = contract(coef_init)
+    start, threshold = contract(coef_init), _threshold(loss, tol)
     if alpha == "auto":
         if loss.items.shape[1] > MAX_DENSE:
             alpha = _alpha_of_subset(items, pairs, y, weights, tol, max_iter)
         else:
-            return _fit_by_evidence(loss, start, expand, tol, max_iter)
+            return _fit_by_evidence(loss, start, expand, threshold, max_iter)
     solve = _newton if loss.items.shape[1] <= MAX_DENSE else _lbfgs
-    coef, n_iter, converged = solve(loss, start, float(alpha), tol, max_iter)
+    coef, n_iter, converged = solve(loss, start, float(alpha), threshold, max_iter)
     return LinearFit(expand(coef), float(alpha), n_iter, converged, np.nan)
 
 
-def _fit_by_evidence(loss, start, expand, tol, max_iter):
+def _fit_by_evidence(loss, start, expand, threshold, max_iter):
     """Maximise the Laplace log evidence over log alpha.
 
     log Z(alpha) = -f(ŵ) + d/2 log alpha - 1/2 log det(H + alpha I), MacKay (1992). A
@@ -86,11 +86,10 @@ def _fit_by_evidence(loss, start, expand, tol, max_iter):
 
     def log_evidence(log_alpha):
         alpha = np.exp(log_alpha)
-        coef, n_iter, converged = _newton(loss, state["coef"], alpha, tol, max_iter)
+        found = _newton(loss, state["coef"], alpha, threshold, max_iter)
+        coef, n_iter, converged = found
         state.update(coef=coef, n_iter=state["n_iter"] + n_iter, converged=converged)
-        hessian = loss.information(coef)
-        hessian[np.diag_indices_from(hessian)] += alpha
-        factor = cho_factor(hessian, lower=True, overwrite_a=True)[0]
+        factor = _factor(loss.information(coef), alpha)[0]
         half_log_det = np.log(np.diag(factor)).sum()
         return (
             -loss.value(coef, alpha) + len(coef) / 2 * log_alpha - half_log_det
@@ -142,22 +141,37 @@ def _alpha_of_subset(items, pairs, y, weights, tol, max_iter):
 
 
 def _threshold(loss, tol):
+    """The gradient below which a fit has converged, whatever alpha is."""
     at_zero = np.abs(loss.gradient(np.zeros(loss.items.shape[1]), 0.0)).max(initial=0)
     scale = np.sqrt(loss.mean_square()) * loss.weights.sum() / 2
     return tol * max(at_zero, scale, np.finfo(float).tiny)
 
 
-def _newton(loss, coef, alpha, tol, max_iter):
+def _factor(information, alpha):
+    """Cholesky factor of information + alpha I.
+
+    Where alpha drowns in rounding, a larger ridge takes its place. That makes a Newton
+    step shorter in directions that no answer informs, and moves no solution.
+    """
+    diagonal = np.diag_indices_from(information)
+    largest = information[diagonal].max(initial=0)
+    while True:
+        hessian = information.copy()
+        hessian[diagonal] += alpha
+        try:
+            return cho_factor(hessian, lower=True, overwrite_a=True)
+        except LinAlgError:
+            alpha = max(10 * alpha, np.finfo(float).eps * largest)
+
+
+def _newton(loss, coef, alpha, threshold, max_iter):
     """Newton's method with backtracking; quadratic near the solution."""
-    threshold = _threshold(loss, tol)
     value = loss.value(coef, alpha)
     for n_iter in range(max_iter):
         gradient = loss.gradient(coef, alpha)
         if np.abs(gradient).max(initial=0) <= threshold:
             return coef, n_iter, True
-        hessian = loss.information(coef)
-        hessian[np.diag_indices_from(hessian)] += alpha
-        step = cho_solve(cho_factor(hessian, overwrite_a=True), gradient)
+        step = cho_solve(_factor(loss.information(coef), alpha), gradient)
         decrement = gradient @ step
         rate = 1.0
         while True:
@@ -172,9 +186,8 @@ def _newton(loss, coef, alpha, tol, max_iter):
     return coef, max_iter, bool(done)
 
 
-def _lbfgs(loss, coef, alpha, tol, max_iter):
+def _lbfgs(loss, coef, alpha, threshold, max_iter):
     """L-BFGS, for more coordinates than a dense Hessian allows."""
-    threshold = _threshold(loss, tol)
     found = minimize(
         lambda w: (loss.value(w, alpha), loss.gradient(w, alpha)),
         coef,

@@ -72,7 +72,8 @@ def held_out(pairs, item_groups, fraction, rng):
     pairs : ndarray of shape (n_pairs, 2)
         Comparisons.
     item_groups : ndarray of shape (n_items,) or None
-        Group of each item. No item of a held-out group is seen in training.
+        Group of each item. No item of a held-out group is seen in training, unless
+        groups are so few that this would take more than half of the comparisons.
     fraction : float
         Share to hold out.
     rng : RandomState
@@ -87,18 +88,16 @@ def held_out(pairs, item_groups, fraction, rng):
     mask = np.zeros(len(pairs), dtype=bool)
     if n_wanted < 3 or len(pairs) - n_wanted < 3:
         return mask
-    if item_groups is None:
-        mask[rng.permutation(len(pairs))[:n_wanted]] = True
-        return mask
-    labels, codes = np.unique(item_groups, return_inverse=True)
-    codes = codes.reshape(-1)[pairs]
-    order = rng.permutation(len(labels))
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    turn = rank[codes].min(axis=1)  # when a pair's first group is held out
-    held = np.bincount(turn, minlength=len(labels)).cumsum()
-    mask = turn <= np.searchsorted(held, n_wanted)
-    return mask if mask.sum() <= len(pairs) / 2 else np.zeros_like(mask)
+    if item_groups is not None:
+        labels, codes = np.unique(item_groups, return_inverse=True)
+        rank = rng.permutation(len(labels))
+        turn = rank[codes.reshape(-1)[pairs]].min(axis=1)  # when a pair is held out
+        held = np.bincount(turn, minlength=len(labels)).cumsum()
+        by_group = turn <= np.searchsorted(held, n_wanted)
+        if by_group.sum() <= len(pairs) / 2:
+            return by_group
+    mask[rng.permutation(len(pairs))[:n_wanted]] = True
+    return mask
 
 
 def train_layers(

@@ -6,6 +6,7 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from scipy import sparse
+from scipy.special import expit
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -198,8 +199,6 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         return tags
 
-    # ------------------------------------------------------------------------- fit
-
     def fit(self, X, y, sample_weight=None, groups=None):
         """Fit the reward model.
 
@@ -250,10 +249,8 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
 
     def _fit_layers(self, items, pairs, y, weights, item_groups):
         """Train the hidden layers; returns the comparisons over the embedding."""
-        items = items.toarray() if sparse.issparse(items) else np.asarray(items)
-        items, pairs, y, weights, source = canonical_comparisons(
-            items, pairs, y, weights
-        )
+        canonical = canonical_comparisons(_dense(items), pairs, y, weights)
+        items, pairs, y, weights, source = canonical
         if len(pairs) == 0:
             raise ValueError(
                 "the compared items must differ in their features. Got only pairs of "
@@ -297,7 +294,9 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
 
     def _fit_last_layer(self, items, pairs, y, weights):
         """Solve for the last layer exactly, in float64, and keep its information."""
-        items = items.astype(np.float64, copy=False)
+        items = items.astype(np.float64)
+        if not sparse.issparse(items):  # the same differences, with less rounding
+            items -= items.mean(axis=0)
         linear = not len(self.hidden_layer_sizes)
         start = None
         if linear and self.warm_start and hasattr(self, "coef_"):
@@ -314,7 +313,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         self.information_ = None
         if items.shape[1] <= MAX_DENSE:
             B = incidence(pairs, items.shape[0])
-            p = 1 / (1 + np.exp(-(B @ (items @ fit.coef))))
+            p = expit(B @ (items @ fit.coef))
             self.information_ = information(items, B, weights * p * (1 - p))
         if linear:
             self.n_iter_ = fit.n_iter
@@ -328,8 +327,6 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
             ConvergenceWarning,
             stacklevel=4,
         )
-
-    # --------------------------------------------------------------------- predict
 
     def predict(self, X, return_std=False):
         """Rewards of items, or preference probabilities of comparisons.
@@ -369,7 +366,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
             prediction = rewards
         else:
             gap = rewards[pairs[:, 0]] - rewards[pairs[:, 1]]
-            prediction = 1 / (1 + np.exp(-gap))
+            prediction = expit(gap)
         if not return_std:
             return prediction
         white = self.posterior().whiten(_dense(embedding))
@@ -449,16 +446,14 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
             sample_weight = np.asarray(sample_weight, dtype=np.float64)
         ratings = np.asarray(y, dtype=np.float64)
         pairs, weights = implied_comparisons(ratings, None, sample_weight)
-        gap = rewards[pairs[:, 0]] - rewards[pairs[:, 1]]
-        prediction = 1 / (1 + np.exp(-gap))
-        return pairwise_accuracy(np.ones(len(gap)), prediction, sample_weight=weights)
+        prediction = expit(rewards[pairs[:, 0]] - rewards[pairs[:, 1]])
+        return pairwise_accuracy(np.ones(len(pairs)), prediction, sample_weight=weights)
 
     def _embed(self, items):
         """Embedding of checked items: themselves, or the hidden layers' output."""
         if not self.hidden_coefs_:
             return items
         device = self._prediction_device()
-        items = items.toarray() if sparse.issparse(items) else items
         dtype = self.hidden_coefs_[0].dtype
         layers = [
             (to_torch(weight, device), to_torch(bias, device))
@@ -467,7 +462,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
             )
         ]
         with torch.no_grad():
-            x = to_torch(np.asarray(items, dtype=dtype), device)
+            x = to_torch(np.asarray(_dense(items), dtype=dtype), device)
             return embed(x, layers, self.activation).cpu().numpy().astype(np.float64)
 
     def _prediction_device(self):

@@ -8,40 +8,31 @@ a small model from your own texts where none can be downloaded.
 import hashlib
 import json
 import os
-import re
-import shutil
-import sqlite3
 import string
 import sys
-import tempfile
-import time
-from contextlib import closing, contextmanager, suppress
 from numbers import Integral
 from pathlib import Path
 
 import numpy as np
-from scipy import sparse
 from sklearn import base
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.extmath import randomized_svd
+
+from skarm._checks import HasMethods, Interval, StrOptions
+from skarm._embedding_cache import DiskStore, MemoryStore, cache_folder
+from skarm._sentence_models import (
+    HELP,
+    MARKER,
+    identity,
+    load_model,
+    model_folder,
+    save_static,
+    train_tokenizer,
+    train_vectors,
+)
 
 __all__ = ["SentenceEmbedder", "train_static_embedding"]
 
 _TEMPLATE = "{prompt}\n\n{response}"
 _CHUNK = 1024  # texts that are encoded and stored in one transaction
-_PATIENCE = 3600.0  # seconds to wait for another process that stores nothing
-_MARKER = "skarm_static_embedding.json"  # in the folders that we wrote
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")  # of a published model
-_HELP = (
-    "Pass the folder of a saved SentenceTransformer or the name of a published one, "
-    "or make one with skarm.text.train_static_embedding(texts, path)."
-)
-_FINGERPRINTS = {}  # folder -> (names, sizes and times of its files, their hash)
-_SCHEMA = (
-    "PRAGMA journal_mode = WAL",
-    "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB)",
-    "CREATE TABLE IF NOT EXISTS batches (n_texts INTEGER)",
-)
 
 
 class SentenceEmbedder(
@@ -219,9 +210,9 @@ class SentenceEmbedder(
     def _check_parameters(self):
         self._validate_params()
         if self.model is None:
-            raise ValueError(f"model must be given. Got None. {_HELP}")
+            raise ValueError(f"model must be given. Got None. {HELP}")
         if isinstance(self.model, str | os.PathLike):
-            _model_folder(self.model)
+            model_folder(self.model)
         try:
             fields = {part[1] for part in string.Formatter().parse(self.template)}
         except ValueError:  # a single brace
@@ -280,11 +271,11 @@ class SentenceEmbedder(
         """The model; one given by folder or name is loaded once per object."""
         if not isinstance(self.model, str | os.PathLike):
             return self.model
-        state = (_identity(self.model), self.device)
+        state = (identity(self.model), self.device)
         if getattr(self, "_loaded", (None,))[0] != state:
-            model = _load_model(self.model, self.device)
+            model = load_model(self.model, self.device)
             # Asked again: the commit of a published model may be known only now.
-            self._loaded = ((_identity(self.model), self.device), model)
+            self._loaded = ((identity(self.model), self.device), model)
         return self._loaded[1]
 
     def _store(self):
@@ -295,14 +286,14 @@ class SentenceEmbedder(
             state = self.cache, self.prompt, [(id(p), p._version) for p in parameters]
             old = getattr(self, "_memory", (None, None))
             if old[0] is not self.model or old[1] != state:
-                self._memory = self.model, state, _MemoryStore(self.cache is not False)
+                self._memory = self.model, state, MemoryStore(self.cache is not False)
             return self._memory[2]
-        if _identity(self.model).endswith("@"):
+        if identity(self.model).endswith("@"):
             self._load()  # makes the commit of a published model known
-        name = json.dumps([1, _identity(self.model), self.prompt])
+        name = json.dumps([1, identity(self.model), self.prompt])
         name = _key(name).hex()[:32]
-        folder = _cache_folder() if self.cache is True else Path(self.cache)
-        return _DiskStore(folder.expanduser() / f"{name}.sqlite")
+        folder = cache_folder() if self.cache is True else Path(self.cache)
+        return DiskStore(folder.expanduser() / f"{name}.sqlite")
 
     def __getstate__(self):
         """Leave the loaded model and the vectors out of pickles and copies."""
@@ -355,197 +346,6 @@ def _as_texts(X, template=_TEMPLATE):
     if array.ndim == 2 and array.shape[1] == 2:
         return [template.format(prompt=row[0], response=row[1]) for row in rows]
     return [str(row[0]) for row in rows]
-
-
-def _model_folder(model):
-    """Folder of a local model; None for a name that must be looked up."""
-    text = os.fspath(model)
-    folder = Path(text).expanduser()
-    if text and folder.is_dir():
-        return folder
-    if isinstance(model, str) and _NAME.fullmatch(text):
-        return None
-    raise FileNotFoundError(
-        f"model must be a folder that exists, or a name. Got {text!r}, where there is "
-        f"no folder. {_HELP}"
-    )
-
-
-def _commit(name):
-    """Commit of a published model of which this machine has a copy, or None."""
-    from huggingface_hub import try_to_load_from_cache
-
-    home = os.environ.get("SENTENCE_TRANSFORMERS_HOME")
-    for repo in [name] if "/" in name else [f"sentence-transformers/{name}", name]:
-        for file in ("modules.json", "config.json"):
-            found = try_to_load_from_cache(repo, file, cache_dir=home)
-            if isinstance(found, str):
-                return Path(found).parent.name
-    return None
-
-
-def _identity(model):
-    """What vectors depend on: hash of a local model's files, or a name and commit."""
-    folder = _model_folder(model)
-    if folder is None:
-        return f"{model}@{_commit(model) or ''}"
-    names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*"))
-    names = [n for n in names if not n.endswith(".md") and "/." not in f"/{n}"]
-    stats = [(n, (folder / n).stat()) for n in names if (folder / n).is_file()]
-    stamp = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-    folder = folder.resolve()
-    if _FINGERPRINTS.get(folder, (None,))[0] != stamp:
-        total = hashlib.sha256()
-        for name, *_ in stamp:
-            with (folder / name).open("rb") as stream:
-                total.update(hashlib.file_digest(stream, "sha256").digest())
-            total.update(f"{name}\n".encode())
-        _FINGERPRINTS[folder] = stamp, total.hexdigest()
-    return _FINGERPRINTS[folder][1]
-
-
-def _load_model(model, device):
-    from sentence_transformers import SentenceTransformer  # takes seconds to import
-
-    folder = _model_folder(model)
-    local = {"local_files_only": True} if folder else {"revision": _commit(model)}
-    try:
-        return SentenceTransformer(str(folder or model), device=device, **local)
-    except Exception as error:
-        raise OSError(
-            f"model={os.fspath(model)!r} could not be loaded: {error}\nWithout a "
-            f"network, a published model must be on this machine already. {_HELP}"
-        ) from error
-
-
-def _cache_folder():
-    if own := os.environ.get("SKARM_CACHE"):
-        return Path(own, "embeddings")
-    usual = {"win32": os.environ.get("LOCALAPPDATA"), "darwin": "~/Library/Caches"}
-    root = os.environ.get("XDG_CACHE_HOME") or usual.get(sys.platform) or "~/.cache"
-    return Path(root, "skarm", "embeddings")
-
-
-class _MemoryStore:
-    """Vectors (bytes) by key, in this process."""
-
-    path = None
-
-    def __init__(self, keep):
-        self.keep, self.vectors, self.n_encoded = keep, {}, 0
-
-    def read(self, keys):
-        return {key: self.vectors[key] for key in keys if key in self.vectors}
-
-    def fill(self, chunk, encode):
-        new = dict(zip(chunk, encode(list(chunk.values())), strict=True))
-        self.n_encoded += len(new)
-        self.vectors |= new if self.keep else {}
-        return new
-
-    def width(self):
-        return len(next(iter(self.vectors.values()), b"")) // 4
-
-    def info(self):
-        n_texts = len(self.vectors)
-        return {"path": None, "n_texts": n_texts, "n_encoded": self.n_encoded}
-
-    def clear(self):
-        self.vectors, self.n_encoded = {}, 0
-
-
-class _DiskStore:
-    """Vectors (bytes) by key, in a SQLite file that processes share."""
-
-    def __init__(self, path):
-        self.path = path
-
-    @contextmanager
-    def _open(self):
-        with suppress(OSError):  # then SQLite complains, below
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            db = sqlite3.connect(self.path, timeout=1.0, isolation_level=None)
-            with closing(db):
-                for statement in _SCHEMA:
-                    self._patiently(db, statement)
-                yield db
-        except sqlite3.OperationalError as error:
-            raise OSError(
-                f"The embedding cache {self.path} cannot be used: {error}. Point cache "
-                "or SKARM_CACHE to a writable folder on a local disk, or pass "
-                "cache=False."
-            ) from error
-        except sqlite3.DatabaseError as error:
-            raise RuntimeError(
-                f"The embedding cache {self.path} is damaged: {error}. Delete it, for "
-                "example by clear_cache(); its texts are then embedded again."
-            ) from error
-
-    def _patiently(self, db, statement):
-        """Execute when other processes let us; waits as long as they store texts."""
-        seen, deadline = None, time.monotonic() + _PATIENCE
-        while True:
-            try:
-                version = db.execute("PRAGMA data_version").fetchone()
-                if version != seen:
-                    seen, deadline = version, time.monotonic() + _PATIENCE
-                return db.execute(statement).fetchall()
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
-                    raise
-            time.sleep(0.01)
-
-    @staticmethod
-    def _select(db, keys):
-        keys, found = list(keys), {}
-        for start in range(0, len(keys), 500):  # SQLite limits the variables
-            part = keys[start : start + 500]
-            query = f"SELECT * FROM vectors WHERE key IN ({','.join('?' * len(part))})"
-            found.update(db.execute(query, part))
-        return found
-
-    def read(self, keys):
-        with self._open() as db:
-            return self._select(db, keys)
-
-    def fill(self, chunk, encode):
-        """Vectors of some texts; the missing ones are encoded while others wait."""
-        with self._open() as db:  # closing it without a commit takes all back
-            self._patiently(db, "BEGIN IMMEDIATE")
-            found = self._select(db, chunk)
-            missing = {key: chunk[key] for key in chunk if key not in found}
-            if missing:
-                new = dict(zip(missing, encode(list(missing.values())), strict=True))
-                db.executemany("INSERT INTO vectors VALUES (?, ?)", new.items())
-                db.execute("INSERT INTO batches (n_texts) VALUES (?)", [len(new)])
-                found |= new
-            db.execute("COMMIT")
-        return found
-
-    def width(self):
-        with self._open() as db:
-            row = db.execute("SELECT length(vector) FROM vectors LIMIT 1").fetchone()
-        return row[0] // 4 if row else None
-
-    def info(self):
-        with self._open() as db:
-            n_texts = db.execute("SELECT count(*) FROM vectors").fetchone()[0]
-            n_encoded = db.execute("SELECT total(n_texts) FROM batches").fetchone()[0]
-        return {"path": str(self.path), "n_texts": n_texts, "n_encoded": int(n_encoded)}
-
-    def clear(self):
-        try:
-            with self._open() as db:
-                self._patiently(db, "BEGIN IMMEDIATE")
-                db.execute("DELETE FROM vectors")
-                db.execute("DELETE FROM batches")
-                db.execute("COMMIT")
-                with suppress(sqlite3.OperationalError):  # others may be reading
-                    db.execute("VACUUM")
-        except RuntimeError:  # damaged
-            for suffix in ("", "-wal", "-shm"):
-                Path(f"{self.path}{suffix}").unlink(missing_ok=True)
 
 
 def train_static_embedding(
@@ -605,94 +405,12 @@ def train_static_embedding(
             raise ValueError(f"{name} must be an int of at least 1. Got {value!r}.")
     texts, path = _as_texts(texts), Path(path).expanduser()
     empty = not path.exists() or (path.is_dir() and not any(path.iterdir()))
-    if not empty and not (path / _MARKER).exists():
+    if not empty and not (path / MARKER).exists():
         raise FileExistsError(
             "path must be a new or empty folder, or one that train_static_embedding "
             f"wrote. Got {str(path)!r}, which holds something else. Choose another."
         )
-    tokenizer = _train_tokenizer(texts, vocab_size)
-    vectors = _train_vectors(tokenizer, texts, dim, window, random_state)
-    _save_static(tokenizer, vectors, path, {k: int(v) for k, v in sizes.items()})
+    tokenizer = train_tokenizer(texts, vocab_size)
+    vectors = train_vectors(tokenizer, texts, dim, window, random_state)
+    save_static(tokenizer, vectors, path, {k: int(v) for k, v in sizes.items()})
     return str(path)
-
-
-def _save_static(tokenizer, vectors, path, sizes):
-    """Save as a SentenceTransformer; what is at the path is replaced in one step."""
-    from sentence_transformers import SentenceTransformer
-
-    try:
-        from sentence_transformers.sentence_transformer.modules import StaticEmbedding
-    except ImportError:  # sentence-transformers < 6
-        from sentence_transformers.models import StaticEmbedding
-    module = StaticEmbedding(tokenizer, embedding_weights=vectors)
-    model = SentenceTransformer(modules=[module], device="cpu")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        new = Path(folder, "model")
-        model.save(str(new), create_model_card=False)
-        (new / _MARKER).write_text(json.dumps(sizes))
-        shutil.rmtree(path, ignore_errors=True)
-        new.replace(path)
-
-
-def _train_tokenizer(texts, vocab_size):
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
-
-    def tokenizer(**options):
-        new = Tokenizer(models.WordPiece(unk_token="[UNK]", **options))
-        new.normalizer = normalizers.BertNormalizer()
-        new.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        return new
-
-    # Ties between pieces are broken by the numbers of their parts, which the trainer
-    # gives out in random order: so the single characters are numbered by a first pass.
-    pieces = ["[PAD]", "[UNK]"]
-    for size in (1, vocab_size):
-        draft = tokenizer()
-        draft.train_from_iterator(
-            texts,
-            trainers.WordPieceTrainer(
-                vocab_size=size, special_tokens=pieces, show_progress=False
-            ),
-        )
-        pieces += sorted(set(draft.get_vocab()) - set(pieces))
-    final = tokenizer(vocab=draft.get_vocab())
-    final.add_special_tokens(["[PAD]", "[UNK]"])
-    return final
-
-
-def _train_vectors(tokenizer, texts, dim, window, random_state):
-    """PPMI-SVD vectors of the word pieces, float32 of shape (n_pieces, dim)."""
-    n_pieces = tokenizer.get_vocab_size()
-    codes = [code.ids for code in tokenizer.encode_batch(texts)]
-    lengths = np.array([len(code) for code in codes], dtype=np.intp)
-    text = np.repeat(np.arange(len(codes)), lengths)
-    piece = np.array([i for code in codes for i in code], dtype=np.intp)
-    shape = (n_pieces, n_pieces)
-    counts = sparse.csr_array(shape)
-    for lag in range(1, window + 1):
-        near = text[:-lag] == text[lag:]
-        where = piece[:-lag][near], piece[lag:][near]
-        counts = counts + sparse.csr_array((np.ones(near.sum()), where), shape=shape)
-    counts = (counts + counts.T).tocoo()
-    total, (i, j) = counts.sum(axis=1), (counts.row, counts.col)
-    context = total**0.75 / max((total**0.75).sum(), 1.0)
-    ppmi = np.maximum(np.log(counts.data / (total[i] * context[j])), 0.0)
-    if not ppmi.any():
-        raise ValueError(
-            "texts must hold different words that occur together. Got "
-            f"{len(codes)} texts of {len(piece)} word pieces. Give more texts."
-        )
-    if dim > n_pieces:
-        raise ValueError(
-            f"dim must be at most the number of word pieces in texts, {n_pieces}. Got "
-            f"{dim}. Lower it, or give more texts."
-        )
-    ppmi = sparse.csr_array((ppmi, (i, j)), shape=shape)
-    U, S, _ = randomized_svd(ppmi, dim, random_state=random_state)
-    frequency = np.bincount(piece, minlength=n_pieces) / len(piece)
-    vectors = U * np.sqrt(S) * (1e-3 / (1e-3 + frequency))[:, None]
-    share = 1.0 / np.repeat(lengths, lengths)
-    mean = sparse.csr_array((share, (text, piece)), shape=(len(codes), n_pieces))
-    scale = np.sqrt(((mean @ vectors) ** 2).sum(axis=1).mean())
-    return (vectors / scale).astype(np.float32)

@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks, get_tags
 
 from skarm import text as text_module
-from skarm.text import SentenceEmbedder, _train_tokenizer, train_static_embedding
+from skarm.text import SentenceEmbedder, train_static_embedding, train_tokenizer
 
 ANIMALS = "cat dog horse rabbit".split()
 METALS = "iron copper zinc nickel".split()
@@ -547,8 +547,8 @@ class TestModels:
         embedder = SentenceEmbedder("some-org/some-model")
         expected = SentenceEmbedder(model_path).transform(TEXTS)
         assert_array_equal(embedder.transform(TEXTS), expected)
-        assert text_module._identity("some-org/some-model").endswith(f"@{commit}")
-        monkeypatch.setattr(text_module, "_load_model", None)
+        assert text_module.identity("some-org/some-model").endswith(f"@{commit}")
+        monkeypatch.setattr(text_module, "load_model", None)
         assert_array_equal(clone(embedder).transform(TEXTS), expected)
 
 
@@ -566,7 +566,7 @@ class TestDiskCache:
 
     def test_cached_texts_need_no_model(self, embedder, model_path, monkeypatch):
         expected = embedder.transform(TEXTS)
-        monkeypatch.setattr(text_module, "_load_model", None)
+        monkeypatch.setattr(text_module, "load_model", None)
         fresh = SentenceEmbedder(model_path)
         assert_array_equal(fresh.transform(TEXTS), expected)
         assert fresh.transform([]).shape == (0, 16)
@@ -600,7 +600,7 @@ class TestDiskCache:
     def test_interrupted_run_keeps_its_finished_chunks(self, embedder, monkeypatch):
         monkeypatch.setattr(text_module, "_CHUNK", 10)
         model = CountingModel(fail_at=25)
-        monkeypatch.setattr(text_module, "_load_model", lambda *args: model)
+        monkeypatch.setattr(text_module, "load_model", lambda *args: model)
         with pytest.raises(KeyboardInterrupt):
             embedder.transform(TEXTS)
         assert embedder.cache_info()["n_texts"] == len(model.seen) == 20
@@ -620,7 +620,7 @@ class TestDiskCache:
             "        self.n += 1\n"
             "        if self.n == 2: os._exit(7)\n"
             "        return [[float(len(t))] for t in texts]\n"
-            "text._load_model = lambda *args, model=Model(): model\n"
+            "text.load_model = lambda *args, model=Model(): model\n"
             f"text.SentenceEmbedder({model_path!r}).transform({TEXTS!r})\n"
         )
         done = subprocess.run([sys.executable, "-c", code], check=False)
@@ -678,7 +678,7 @@ class TestDiskCache:
             ("win32", tmp_path / "local"),
         ]:
             monkeypatch.setattr(sys, "platform", platform)
-            assert text_module._cache_folder() == root / "skarm" / "embeddings"
+            assert text_module.cache_folder() == root / "skarm" / "embeddings"
 
     def test_damaged_file_is_named_and_can_be_cleared(self, embedder):
         embedder.transform(TEXTS)
@@ -701,7 +701,7 @@ class TestDiskCache:
             embedder.transform(["a"])
 
     def test_waiting_ends_when_nothing_happens(self, embedder, monkeypatch):
-        monkeypatch.setattr(text_module, "_PATIENCE", 0.1)
+        monkeypatch.setattr("skarm._embedding_cache._PATIENCE", 0.1)
         other = sqlite3.connect(embedder.cache_info()["path"], isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(OSError, match="cannot be used: database is locked"):
@@ -743,21 +743,21 @@ class TestTrainStaticEmbedding:
 
     def test_same_texts_give_the_same_files(self, model_path, tmp_path):
         again = train_static_embedding(TEXTS, tmp_path / "again", dim=16)
-        assert text_module._identity(again) == text_module._identity(model_path)
+        assert text_module.identity(again) == text_module.identity(model_path)
         # The trainer of the tokenizers library alone gives another one every time.
         texts = [*TEXTS, *(f"{a}{b} {b}{a}" for a in ANIMALS for b in METALS)]
-        assert len({_train_tokenizer(texts, 90).to_str() for _ in range(10)}) == 1
+        assert len({train_tokenizer(texts, 90).to_str() for _ in range(10)}) == 1
 
     def test_identity_ignores_the_model_card(self, tmp_path):
         path = train_static_embedding(TEXTS, tmp_path / "model", dim=4)
-        before = text_module._identity(path)
+        before = text_module.identity(path)
         Path(path, "README.md").write_text("a card")
         Path(path, ".git").mkdir()
         Path(path, ".git", "HEAD").write_text("x")
-        assert text_module._identity(path) == before
+        assert text_module.identity(path) == before
         config = Path(path, "config_sentence_transformers.json")
         config.write_text(json.dumps(json.loads(config.read_text()), indent=1))
-        assert text_module._identity(path) != before
+        assert text_module.identity(path) != before
 
     def test_takes_prompts_with_responses(self, tmp_path):
         rows = [("what melts iron", "a furnace melts iron"), ("why", "the heat does")]

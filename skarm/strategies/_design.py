@@ -120,7 +120,7 @@ class Design:
         """Posterior variance of each reward difference, squared nats."""
         white = torch.as_tensor(self.posterior.whiten(self.embedding))
         identity = torch.eye(white.shape[1], dtype=white.dtype)
-        first, second = torch.as_tensor(self.pairs).T
+        first, second = to_torch(self.pairs, torch.device("cpu")).T
         return _fisher.squared_lengths(white, first, second, identity).numpy()
 
     @cached_property
