@@ -156,7 +156,7 @@ def check_outcomes(y, n_pairs):
             hint = "For outcomes -1 and 1 pass (y + 1) / 2"
         raise ValueError(
             "y must lie in [0, 1]: 1 where the first item was preferred, 0 where the "
-            f"second was, 0.5 for a tie, NaN where not asked. y[{row}] is {y[row]!r}. "
+            f"second was, 0.5 for a tie, NaN where not asked. y[{row}] is {y[row]:g}. "
             f"{hint}."
         )
     return y

@@ -49,7 +49,7 @@ def fit_linear(items, pairs, y, weights, *, alpha, tol, max_iter, coef_init=None
         Prior precision; "auto" maximises the Laplace evidence.
     tol : float
         Stop when no entry of the gradient exceeds ``tol`` times its largest entry at
-        w = 0 (or the weight total times the feature scale, if that is larger).
+        w = 0 (or its typical length for answers by chance, if that is larger).
     max_iter : int
         Newton or L-BFGS iterations.
     coef_init : ndarray of shape (n_features,), default=None
@@ -143,8 +143,8 @@ def _alpha_of_subset(items, pairs, y, weights, tol, max_iter):
 def _threshold(loss, tol):
     """The gradient below which a fit has converged, whatever alpha is."""
     at_zero = np.abs(loss.gradient(np.zeros(loss.items.shape[1]), 0.0)).max(initial=0)
-    scale = np.sqrt(loss.mean_square()) * loss.weights.sum() / 2
-    return tol * max(at_zero, scale, np.finfo(float).tiny)
+    by_chance = np.sqrt(loss.mean_square()) * np.linalg.norm(loss.weights) / 2
+    return tol * max(at_zero, by_chance, np.finfo(float).tiny)
 
 
 def _factor(information, alpha):
@@ -195,7 +195,9 @@ def _lbfgs(loss, coef, alpha, threshold, max_iter):
         method="L-BFGS-B",
         options={"maxiter": max_iter, "gtol": threshold, "ftol": 0, "maxcor": 20},
     )
-    done = np.abs(loss.gradient(found.x, alpha)).max() <= 10 * threshold
+    # A line search sees values, which hide gradients below √ε of the greatest possible.
+    hidden = 1e-7 * np.sqrt(loss.mean_square()) * loss.weights.sum() / 2
+    done = np.abs(loss.gradient(found.x, alpha)).max() <= max(10 * threshold, hidden)
     return found.x, int(found.nit), bool(done)
 
 

@@ -9,7 +9,7 @@ from scipy import sparse
 from scipy.special import expit
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skarm._checks import (
@@ -442,6 +442,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
             y = check_outcomes(y, len(check_comparisons(X)))
             return pairwise_accuracy(y, self.predict(X), sample_weight=sample_weight)
         rewards = self.predict(X)
+        check_consistent_length(rewards, y, sample_weight)
         if sample_weight is not None:
             sample_weight = np.asarray(sample_weight, dtype=np.float64)
         ratings = np.asarray(y, dtype=np.float64)

@@ -9,7 +9,7 @@ from scipy.special import expit
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
 from skarm import _fisher
@@ -306,7 +306,7 @@ def _make_design(chosen, estimator, past, executor):
             return _map_blocks(executor, estimator.embed, items)
 
         def reward():
-            return _map_blocks(executor, estimator.predict, chosen.items)
+            return column_or_1d(_map_blocks(executor, estimator.predict, chosen.items))
 
     def past_information():
         if past is None:
@@ -326,7 +326,7 @@ def _make_design(chosen, estimator, past, executor):
         embedding = to_torch(embed(asked.items), device, torch.float64)
         gap = np.zeros(len(asked))
         if estimator is not None:
-            rewards = np.asarray(estimator.predict(asked.items))
+            rewards = column_or_1d(estimator.predict(asked.items))
             gap = rewards[asked.pairs[:, 0]] - rewards[asked.pairs[:, 1]]
         v = torch.as_tensor(expit(gap) * expit(-gap)).to(device)
         return _fisher.information(embedding, first, second, v).cpu().numpy()

@@ -737,6 +737,7 @@ def test_array_api_dispatch_leaves_splits_and_searches_alone():
     with config_context(array_api_dispatch=True):
         train, test, y_train, y_test = train_test_split(X, y, random_state=0)
         assert isinstance(train, Comparisons) and train.items is X.items
+        assert train.device == "cpu"
         search = GridSearchCV(BradleyTerryRegressor(), {"alpha": [1.0, 9.0]}, cv=3)
         search.fit(train, y_train)
         on = search.score(test, y_test), search.cv_results_["mean_test_score"]

@@ -122,6 +122,18 @@ def test_any_regressor_of_rewards_will_do_where_only_rewards_are_needed(estimato
         query("d_optimal", pool, estimator=estimator)
 
 
+def test_rewards_may_be_a_column_but_not_several():
+    pool, *_ = problem()
+    y = pool.items @ [[1.0], [0.1], [3.0]]
+    flat, column = Ridge().fit(pool.items, y[:, 0]), Ridge().fit(pool.items, y)
+    np.testing.assert_array_equal(
+        query("entropy", pool, estimator=column), query("entropy", pool, estimator=flat)
+    )
+    several = Ridge().fit(pool.items, np.hstack([y, -y]))
+    with pytest.raises(ValueError, match="should be a 1d array, got an array of shape"):
+        query("entropy", pool, estimator=several)
+
+
 class Embedder(BaseEstimator):
     """A third party's model with an embedding, and a device we know nothing of."""
 

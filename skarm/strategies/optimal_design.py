@@ -25,8 +25,6 @@ __all__ = [
 
 #: The paper adds this to the diagonal of its information matrix (ARM-FI's code).
 PAPER_RIDGE = 1e-6
-#: Share of candidates a greedy rule may pick from; measured, see benchmarks/README.md.
-ELIGIBLE = 0.7
 
 
 def xtx(design, n_pairs, *, rng):
@@ -117,7 +115,7 @@ def past_aware_d_optimal(design, n_pairs, *, rng):
     return _top_leverage(design, n_pairs, rng, design.variances, past)
 
 
-def greedy_d_optimal(design, n_pairs, *, rng, eligible=ELIGIBLE, variance="posterior"):
+def greedy_d_optimal(design, n_pairs, *, rng, eligible="auto", variance="posterior"):
     """Greedy D-optimal batch: each pick raises log det(alpha I + past + batch) most.
 
     Parameters
@@ -128,9 +126,10 @@ def greedy_d_optimal(design, n_pairs, *, rng, eligible=ELIGIBLE, variance="poste
         How many to pick.
     rng : RandomState
         Breaks ties.
-    eligible : float in (0, 1], default=0.7
-        Share of the candidates that may be picked, those nearest the bulk of the pool;
-        1 leaves nobody out. See `eligible_positions` for how they are ranked.
+    eligible : float in (0, 1] or "auto", default="auto"
+        Who may be picked: the share of candidates nearest the bulk of the pool, by the
+        Mahalanobis length of their difference; 1 leaves nobody out; "auto" leaves out
+        those longer (squared) than 1.4 times the median.
     variance : {"posterior", "plug_in"}, default="posterior"
         What v is: E[p (1 - p)] under the posterior, or p (1 - p) at the estimate.
 
@@ -158,7 +157,7 @@ def greedy_d_optimal(design, n_pairs, *, rng, eligible=ELIGIBLE, variance="poste
     return _greedy(design, n_pairs, rng, eligible, variance, choose)
 
 
-def v_optimal(design, n_pairs, *, rng, eligible=ELIGIBLE, variance="posterior"):
+def v_optimal(design, n_pairs, *, rng, eligible="auto", variance="posterior"):
     """Greedy V-optimal batch: each pick lowers tr(A (alpha I + past + batch)⁻¹) most.
 
     A is the second moment of the candidates' differences, so this is the mean posterior
