@@ -140,7 +140,7 @@ def evaluate(world, test, rewards):
     first, second = pool.pairs.T
     preferred = (1 + np.sign(truth[first] - truth[second])) / 2
     predicted = 1 / (1 + np.exp(rewards[second] - rewards[first]))
-    n = int(min(4, np.unique(groups, return_counts=True)[1].max()))
+    n = int(min(4, np.median(np.unique(groups, return_counts=True)[1])))
     return [
         grouped_spearman(truth, rewards, groups=groups),
         best_of_n(truth, rewards, groups=groups, n_values=[n], normalize=True)[0],

@@ -63,7 +63,7 @@ class SimulatedAnnotator:
     array([0. , 1. , 0.5])
     """
 
-    def __init__(self, reward, *, temperature=1.0, tie_width=0.0, random_state=0):
+    def __init__(self, reward, temperature=1.0, *, tie_width=0.0, random_state=0):
         self.reward = np.asarray(reward, dtype=np.float64)
         if self.reward.ndim != 1 or not np.isfinite(self.reward).all():
             raise ValueError(

@@ -181,9 +181,9 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         self._validate_params()
         asked = check_some_pairs(X)
         y = check_outcomes(y, len(asked))
+        before = dict(self.__dict__)
         if not hasattr(self, "item_steps_"):
             self._fit_item_steps(asked)
-        before = dict(self.__dict__)
         accuracy = np.nan
         if hasattr(self, "model_") and not np.isnan(y).all():
             probability = self.model_.predict(self._transformed(asked))
@@ -358,17 +358,11 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         transformed = self._transformed(pool)
         exclude = restrictions.get("exclude")
         if exclude is not None:
-            restrictions["exclude"] = transformed._make(
-                transformed.items, exclude.pairs, None
-            )
-        past = {}
-        if hasattr(self, "asked_") and hasattr(self, "model_"):
-            known = self._transformed(self.asked_)
-            past["past"] = known
+            exclude = Comparisons(transformed.items, exclude.pairs)
+            restrictions["exclude"] = exclude
+        model = getattr(self, "model_", None)
+        if model is not None and getattr(model, "information_", None) is None:
+            restrictions["past"] = self._transformed(self.asked_)
         return sampler.query(
-            transformed,
-            estimator=getattr(self, "model_", None),
-            n_pairs=n_pairs,
-            **past,
-            **restrictions,
+            transformed, estimator=model, n_pairs=n_pairs, **restrictions
         )

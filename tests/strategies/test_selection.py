@@ -5,7 +5,7 @@ import pytest
 
 from skarm import ActiveComparisonSampler, Comparisons
 from skarm.strategies import Design, get_strategy, get_strategy_names, random
-from skarm.strategies._selection import eligible_positions, top_n
+from skarm.strategies._selection import REACH, eligible_positions, top_n
 
 SEEDS = range(4)
 
@@ -142,3 +142,28 @@ def test_unknown_names_raise_and_list_the_known():
         get_strategy_names("deep")
     with pytest.raises(ValueError, match="strategy must be 'auto', a callable, or one"):
         ActiveComparisonSampler("best").query(Comparisons([[0.0], [1.0]], [[0, 1]]))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_auto_leaves_out_what_is_long_beside_the_median(seed):
+    design = design_of(seed)
+    lengths = mahalanobis(design)
+    expected = np.flatnonzero(lengths <= REACH * np.median(lengths))
+    assert eligible_positions(design, 1, "auto").tolist() == expected.tolist()
+    assert len(eligible_positions(design, 99, "auto")) >= 99
+
+
+def test_auto_leaves_out_more_where_the_tails_are_heavy():
+    rng = np.random.RandomState(0)
+    pairs = np.arange(4000).reshape(-1, 2)
+    light, heavy = rng.standard_normal((4000, 64)), rng.standard_t(2, (4000, 64))
+    shares = [
+        len(eligible_positions(Design(pairs, lambda x=x: x), 1, "auto")) / 2000
+        for x in (light, heavy)
+    ]
+    assert shares[0] > 0.9 > 0.75 > shares[1]
+
+
+def test_an_unknown_word_raises():
+    with pytest.raises(ValueError, match="or be 'auto'. Got 'soft'"):
+        eligible_positions(design_of(0), 1, "soft")
