@@ -136,7 +136,7 @@ class PairEnumeration:
         if len(self) == 0:
             return np.full(len(pairs), -1)
         known = ((pairs >= 0) & (pairs < self.n_items)).all(axis=1)
-        pairs = np.where(known[:, None], pairs, 0)
+        pairs = np.where(known[:, None], pairs, 0)  # (0, 0) is in no scope
         if self._order is None:
             place = pairs
         else:
@@ -155,7 +155,7 @@ class PairEnumeration:
             row = first - start
             local = _row_start(row, size) + (second - start) - row - 1
             inside = same & (first != second)
-        return np.where(known & inside, self._offsets[group] + local, -1)
+        return np.where(inside, self._offsets[group] + local, -1)
 
     def sample(self, n_pairs, random_state):
         """Draw distinct pair numbers without enumerating the pool.

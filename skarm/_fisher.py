@@ -56,7 +56,8 @@ def information(embedding, first, second, weights):
         x *= weights[start : start + CHUNK_SIZE, None]
         flow.index_add_(0, i, x)
         flow.index_add_(0, j, x, alpha=-1)
-    total = embedding.T @ flow
+    # The flow sums to zero, so the level of Φ may go: it would cost digits.
+    total = (embedding - embedding.mean(dim=0)).T @ flow
     return (total + total.T) / 2
 
 

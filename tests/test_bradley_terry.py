@@ -290,7 +290,7 @@ def test_std_is_that_of_the_laplace_posterior(kind):
 
 def test_std_is_calibrated_where_the_prior_is_true():
     z = []
-    for seed in range(150):
+    for seed in range(100):
         asked, y, w = simulate(seed, n_items=40, d=5, n_pairs=80)
         model = BradleyTerryRegressor(alpha=1.0).fit(asked, y)
         new = np.random.default_rng(seed + 1000).standard_normal((40, 2, 5))

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
@@ -42,7 +42,6 @@ def answers(seed=0, n_pairs=300):
     "estimator",
     [
         BradleyTerryRegressor(),
-        BradleyTerryRegressor(alpha=1.0),
         pytest.param(
             BradleyTerryRegressor(hidden_layer_sizes=(8,), device="cpu"),
             marks=pytest.mark.slow,
@@ -71,7 +70,7 @@ def test_clones_and_parameters():
     )
     asked, y = answers()
     fitted = BradleyTerryRegressor(alpha=1.0).fit(asked, y)
-    with pytest.raises(Exception, match="not fitted"):
+    with pytest.raises(NotFittedError, match="not fitted"):
         check_is_fitted(clone(fitted))
 
 
@@ -119,9 +118,6 @@ def test_cross_validation_by_prompt_with_weights_and_groups():
     ]
     np.testing.assert_allclose(found, expected)
     assert np.mean(found) > 0.7
-    assert len(np.unique(found)) > 1
-    unweighted = cross_val_score(model, asked, y, cv=folds, scoring="neg_log_loss")
-    assert np.isfinite(unweighted).all() or np.isnan(unweighted).all()
 
 
 def test_cross_validated_predictions_are_probabilities_never_seen():

@@ -344,7 +344,7 @@ def test_from_pairs_stores_equal_items_once(items):
 
 
 def test_from_pairs_knows_equal_rows_by_value():
-    columns = [["p", "".join(["yes"])], ["q", "no"]], [["p", "no"], ["p", "yes"]]
+    columns = [["p", "".join(["ye", "s"])], ["q", "no"]], [["p", "no"], ["p", "yes"]]
     first, second = (np.array(column, dtype=object) for column in columns)
     assert Comparisons.from_pairs(first, second).pairs.tolist() == [[0, 2], [1, 0]]
     zero, minus_zero = [[0.0, 1.0], [2.0, 0.0]], [[2.0, -0.0], [-0.0, 1.0]]
@@ -419,6 +419,11 @@ def test_a_pool_of_all_pairs_equals_its_listing(items, scope):
         np.testing.assert_array_equal(pool[key].pairs, listed[key].pairs)
     assert_same(pool, listed)
     assert_same(pool.swap(), listed.swap())
+
+
+def test_a_pool_is_not_compacted_though_a_lone_item_is_in_no_pair():
+    pool = Comparisons.all_pairs(FEATURES[:3], groups=[0, 0, 1], scope="within")
+    assert len(pool) == 1
     assert pool.compact() is pool
 
 

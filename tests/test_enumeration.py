@@ -56,6 +56,17 @@ def test_without_groups_pairs_come_row_by_row():
     )
 
 
+def test_groups_come_one_after_the_other_items_in_their_own_order():
+    groups = np.arange(200) % 2
+    within = PairEnumeration(200, groups, "within")[:]
+    rows = np.stack(np.triu_indices(100, 1), axis=1)
+    np.testing.assert_array_equal(within, np.concatenate([2 * rows, 2 * rows + 1]))
+    across = PairEnumeration(200, groups, "across")[:]
+    evens, odds = np.meshgrid(*(np.arange(200)[groups == g] for g in (0, 1)))
+    expected = np.sort(np.stack([evens.T, odds.T], axis=-1).reshape(-1, 2), axis=1)
+    np.testing.assert_array_equal(across, expected)
+
+
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_index_of_inverts_the_listing_in_either_order(seed, scope):
@@ -170,8 +181,8 @@ def test_random_indices_of_10_to_the_12_pairs_are_exact(big, scope):
     np.testing.assert_array_equal(enumeration.index_of(pairs[:, ::-1]), index)
 
 
-def test_row_boundaries_of_10_to_the_12_pairs_are_exact():
-    n = 1_500_000
+@pytest.mark.parametrize("n", [1_500_000, 2**28])  # 10¹² and 3.6 · 10¹⁶ pairs
+def test_row_boundaries_are_exact(n):
     enumeration = PairEnumeration(n)
     rng = np.random.default_rng(2)
     rows = np.unique([*rng.integers(0, n - 1, 20_000), *range(50), *range(n - 50, n)])

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
@@ -199,6 +200,9 @@ def test_a_frame_gives_names_and_takes_set_output():
         assert out.items.columns.tolist() == ["a", "b", "c"]
         np.testing.assert_array_equal(np.asarray(out), np.asarray(plain))
         assert isinstance(configured.transform(frame), pd.DataFrame)
+    with config_context(transform_output="pandas"):
+        out = ItemwiseTransformer(StandardScaler()).fit_transform(X)
+    assert isinstance(out, Comparisons) and isinstance(out.items, pd.DataFrame)
     with pytest.raises(ValueError, match="feature names should match"):
         step.transform(asked(frame.rename(columns={"a": "z"})))
     step.fit(asked())

@@ -220,6 +220,16 @@ def test_only_differences_of_items_matter(strategy, model, seed):
     np.testing.assert_array_equal(found, expected)
 
 
+@every_strategy
+def test_items_far_from_the_origin_with_redundant_features_are_no_problem(strategy):
+    rng = np.random.default_rng(0)
+    items = rng.standard_normal((40, 2)) @ rng.standard_normal((2, 6)) + 1e7
+    pool = make_pool(0).with_items(items)
+    assert_valid(query(strategy, pool, 20), 20, 60)
+    known = context("linear", items, 0)
+    assert_valid(query(strategy, pool, 20, **known), 20, 60)
+
+
 @pytest.mark.parametrize("model", ["cold", "linear"])
 @every_seed
 @every_strategy

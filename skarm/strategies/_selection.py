@@ -66,7 +66,7 @@ def eligible_positions(design, n_pairs, eligible):
     n_pairs : int
         At least so many stay eligible.
     eligible : float in (0, 1] or "auto"
-        Share that stays, the shortest; 1 keeps everyone.
+        Share that stays, the shortest of those that differ at all; 1 keeps everyone.
 
     Returns
     -------
@@ -84,13 +84,18 @@ def eligible_positions(design, n_pairs, eligible):
             "eligible must lie in (0, 1], the share of candidates that may be picked, "
             f"or be 'auto'. Got {eligible!r}."
         )
-    n_kept = 0 if automatic else int(np.ceil(eligible * design.n_pairs))
-    if max(n_pairs, n_kept) >= design.n_pairs:
+    if n_pairs >= design.n_pairs or eligible == 1:
         return np.arange(design.n_pairs)
     lengths = _squared_lengths(design)
-    limit = np.partition(lengths, max(n_pairs, n_kept) - 1)[max(n_pairs, n_kept) - 1]
+    # Pairs of equal items teach nothing: they stay, but say nothing about the bulk.
+    ranked = np.sort(lengths[lengths > 1e-20])
+    if not len(ranked):
+        return np.arange(design.n_pairs)
+    share = 0 if automatic else eligible
+    n_kept = min(max(n_pairs, int(np.ceil(share * len(ranked)))), len(ranked))
+    limit = ranked[n_kept - 1]
     if automatic:
-        limit = max(limit, REACH * np.median(lengths))
+        limit = max(limit, REACH * np.median(ranked))
     return np.flatnonzero(lengths <= limit)
 
 

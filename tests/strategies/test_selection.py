@@ -165,5 +165,21 @@ def test_auto_leaves_out_more_where_the_tails_are_heavy():
 
 
 def test_an_unknown_word_raises():
-    with pytest.raises(ValueError, match="or be 'auto'. Got 'soft'"):
+    with pytest.raises(ValueError, match=r"or be 'auto'\. Got 'soft'"):
         eligible_positions(design_of(0), 1, "soft")
+
+
+@pytest.mark.parametrize("eligible", ["auto", 0.3, 0.7, 1.0])
+@pytest.mark.parametrize("rule", ["greedy_d_optimal", "v_optimal"])
+def test_pairs_of_equal_items_never_crowd_out_those_that_differ(rule, eligible):
+    rng = np.random.default_rng(0)
+    items = np.vstack([np.ones((30, 3)), rng.standard_normal((30, 3))])
+    equal = [[i, j] for i in range(30) for j in range(i)]
+    pool = Comparisons(items, equal + [[i, i + 1] for i in range(29, 59)])
+    sampler = ActiveComparisonSampler(
+        rule, strategy_params={"eligible": eligible}, random_state=0
+    )
+    indices, gains = sampler.query(pool, n_pairs=8, return_utilities=True)
+    assert (indices >= len(equal)).all()
+    assert (gains > 0).all()
+    assert len(set(sampler.query(pool, n_pairs=len(pool)))) == len(pool)
