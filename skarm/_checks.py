@@ -61,7 +61,7 @@ def check_some_pairs(X):
 
 
 def check_numeric(items, caller):
-    """Refuse texts where numbers are needed; everything else is left to scikit-learn.
+    """Refuse texts, NaN and infinity; everything else is left to scikit-learn.
 
     Parameters
     ----------
@@ -73,8 +73,26 @@ def check_numeric(items, caller):
     Raises
     ------
     ValueError
-        If the items are texts.
+        If the items are texts, or are not finite.
     """
+    _check_no_texts(items, caller)
+    values = items
+    if sparse.issparse(items):
+        values = items.tocsr().data
+    if getattr(getattr(values, "dtype", None), "kind", None) != "f":
+        return
+    finite = np.isfinite(values)
+    if not finite.all():
+        what = "NaN" if np.isnan(values).any() else "infinity"
+        raise ValueError(
+            f"{caller} needs finite numbers in items. Input X contains {what} "
+            f"({np.size(finite) - np.sum(finite)} of {np.size(finite)} values). Drop "
+            "those items, or put SimpleImputer() first in make_reward_pipeline(...)."
+        )
+
+
+def _check_no_texts(items, caller):
+    """Refuse texts, naming the remedy."""
     if sparse.issparse(items):
         return
     if hasattr(items, "iloc"):

@@ -67,7 +67,8 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         A linear fit stops when the gradient falls below `tol` times its size at w = 0.
     validation_fraction : float, default=0.15
         Share of the comparisons held out to stop training a network, whole groups at
-        a time where groups are known. 0 trains for `max_iter` epochs.
+        a time where groups are known and not too few. 0, or too few comparisons to
+        spare three, trains for `max_iter` epochs.
     n_iter_no_change : int, default=20
         Epochs without progress, a fall of the held-out loss by 1e-3 nats, after which
         a network stops.
