@@ -3,47 +3,30 @@
 Exact: the picks are those of :func:`skarm._fisher.greedy_d` on the explicit list of
 pairs. Three levels make it fast, each a list and a promise about what is outside it:
 
-- all pairs: blocks of items, whitened so that xᵀM⁻¹x = ‖u_i - u_j‖², are scanned in
-  float32 for gains above a threshold τ. With a = eʳ, b = e⁻ʳ, 1/v = 2 + a_i b_j + b_i a_j,
-  so "v q > τ" is "q - τ/v > 0", a bilinear form of rank d + 4: one matrix product and
-  one maximum decide about a block. Items are sorted by reward, so many blocks are
-  skipped because v is small in them; what a scan learns about a block bounds it for
-  good, since gains only fall as information grows;
+- all pairs, scanned for gains above a threshold τ (:mod:`skarm._pair_scan`);
 - the shortlist: the pairs above τ, with gains in float64. The best of it is the best
-  of all pairs for as long as it stays above τ;
-- its head: the best few thousand, the only ones a pick updates.
-
-The product is asked for q (1 + ε) - τ (1 - ε) / v with ε above the worst rounding
-error of a float32 dot product of that length, so rounding admits a few pairs too many
-and never leaves one out.
+  of all pairs for as long as it stays above τ, as gains only fall when M grows;
+- its head: the best few thousand, the only ones that a pick updates.
 """
 
+import math
 import time
 from dataclasses import dataclass, field
 
 import torch
 
-from skarm._fisher import REFACTOR_EVERY, factor
+from skarm import _pair_scan
+from skarm._fisher import factor
+from skarm._pair_scan import best_of, rounded, whiten
 
 __all__ = ["greedy_d_all_pairs"]
 
-#: Items on a side of a block, on the CPU and on a GPU.
-BLOCK_SIZE, GPU_BLOCK_SIZE = 512, 8192
-#: Numbers (pairs × dimensions) in a shortlist and in its head, and bounds on the pairs.
+#: Numbers (pairs × dimensions) in a shortlist and the pairs it may hold; of its head.
 SHORTLIST_NUMBERS, MIN_SHORTLIST, MAX_SHORTLIST = 3_200_000, 4096, 50_000
-HEAD_NUMBERS, MIN_HEAD, MAX_HEAD = 262_144, 512, 4096
-#: Pairs refined at once.
-CHUNK_SIZE = 16384
-#: Pairs drawn to guess a first threshold.
-SAMPLE_SIZE = 262_144
-#: Whitened afresh once the best gain has fallen by this factor: the digits it lost.
-MAX_FALL = 1e3
-#: Reward differences are clamped to twice this in the float32 scan: e⁸⁰ is still finite.
-MAX_REWARD = 40.0
-#: Smallest threshold, relative to the longest squared length, that float32 resolves.
-MIN_THRESHOLD = 1e-25
-#: Rounding unit of one product in the scan, by torch's float32 matmul precision.
-ROUNDING = {"highest": 2.0**-24, "high": 2.0**-11, "medium": 2.0**-8}
+HEAD_NUMBERS, MIN_HEAD, MAX_HEAD = 131_072, 256, 2048
+#: M is factored and scanned afresh after so many picks, or when the best gain has
+#: fallen by this factor, before the digits lost in the updates matter.
+MAX_PICKS, MAX_FALL = 256, 1e3
 #: Seconds between two calls of `progress`.
 PROGRESS_EVERY = 0.1
 
@@ -63,11 +46,10 @@ def greedy_d_all_pairs(
     tie_order=None,
     progress=None,
 ):
-    """Greedy D-optimal batch among all pairs of items: the pair that raises log det M.
+    """Greedy D-optimal batch among all pairs of items.
 
     Repeatedly argmax_{i<j} v_ij q_ij with v_ij = p (1 - p), p = sigmoid(r_i - r_j),
-    q_ij = (φ_i - φ_j)ᵀ M⁻¹ (φ_i - φ_j); picking (i, j) adds v x xᵀ to M. No pair is
-    picked twice.
+    q_ij = (φ_i - φ_j)ᵀ M⁻¹ (φ_i - φ_j); a pick adds v x xᵀ to M, and is not repeated.
 
     Parameters
     ----------
@@ -80,29 +62,29 @@ def greedy_d_all_pairs(
     n_pairs : int
         How many to pick.
     groups : array-like of shape (n_items,), int, default=None
-        Group code of each item; needed by the scopes ``"within"`` and ``"across"``,
-        and by `max_per_group`.
+        Group of each item; needed by the scopes ``"within"`` and ``"across"``, and by
+        `max_per_group`.
     scope : {"all", "within", "across"}, default="all"
         Which pairs: all, those inside a group, or those between groups.
     excluded : array-like of shape (n_excluded, 2), int, default=None
         Pairs that must not be picked, in either order.
-    reach : (Tensor of shape (d, d), float), default=None
+    reach : tuple of Tensor of shape (d, d) and float, default=None
         ``(L, limit)``: only pairs with ‖L⁻¹ (φ_i - φ_j)‖² ≤ limit may be picked.
     max_per_item, max_per_group : int, default=None
         In how many pairs of the batch an item, or a group, may occur. A pair inside
         a group is one occurrence of it.
     tie_order : array-like of shape (n_items,), int, default=None
-        A permutation of the items. Of pairs with equal gains (to 1e-9), the one wins
-        whose earlier item comes first in it, then whose later item does; by default
-        items are in the order of their index.
+        A permutation of the items. Of pairs with equal gains (to 31 bits), the one
+        wins whose earlier item comes first in it, then whose later item does. By
+        default items come in the order of their index.
     progress : callable, default=None
         Called as ``progress(n_picked, n_pairs)`` every 0.1 s or so, and at the end.
 
     Returns
     -------
     pairs : LongTensor of shape (n_picked, 2), on the CPU
-        The lower item index first, in the order of picking. Fewer than `n_pairs` only
-        if `reach` or the caps leave no other pair.
+        In the order of picking, lower index first. Fewer than `n_pairs` only if
+        `reach` or the caps leave no other pair.
     gains : list of float
         log det gained by each pick, in nats; never increasing.
 
@@ -114,254 +96,156 @@ def greedy_d_all_pairs(
 
     Notes
     -----
-    Memory, in bytes beyond the inputs, with b = ``BLOCK_SIZE``, K = the shortlist's
-    ``max(MIN_SHORTLIST, min(MAX_SHORTLIST, SHORTLIST_NUMBERS / d))``:
-    ``24 n (d + 4) + 12 b² + 16 K (d + 12) + 24 CHUNK_SIZE d``, and ``12 n d`` with
-    `reach`; never a multiple of n².
+    Memory in bytes beyond the inputs, with b = ``BLOCK_SIZE`` and K the size of a
+    shortlist: ``28 n (d + 8) + 16 b² + 16 K (d + 16) + 24 CHUNK_SIZE d``, and
+    ``16 n (d + 2)`` more with `reach`; nothing grows with n².
 
-    Time: one scan, at most n² (d + 4) multiplications in float32 (Σ_g n_g max(n_g, b)
-    of them ``"within"``), for every 20 to 100 picks, and O(head d) a pick.
+    Time: a scan for every 50 to 250 picks, of at most n² (d + 4) / 2 float32
+    multiplications (n b (d + 4) for small groups; twice that with `reach`), and
+    O(head d) a pick.
     """
-    pool = _make_pool(embedding, rewards, groups, scope, excluded, reach, tie_order)
+    pool = _pair_scan.make_pool(embedding, rewards, groups, scope, tie_order)
+    if excluded is not None and len(excluded):
+        _pair_scan.exclude(pool, excluded)
+    if reach is not None:
+        pool.reach = _pair_scan.make_reach(pool, *reach)
     if pool.n_pairs < n_pairs:
         raise ValueError(
-            f"n_pairs must not exceed the pairs that may be picked. Got {n_pairs}, but "
-            f'scope "{scope}" of {len(embedding)} items holds {pool.n_pairs} that are '
-            "not excluded. Ask for fewer."
+            f"n_pairs must not exceed the number of pairs. Got {n_pairs}, but scope "
+            f"{scope!r} of {len(embedding)} items holds {pool.n_pairs} that are not "
+            "excluded. Ask for fewer."
         )
     batch = _Batch(matrix.clone(), n_pairs, max_per_item, max_per_group, progress)
-    d = embedding.shape[1]
-    size = int(max(MIN_SHORTLIST, min(MAX_SHORTLIST, SHORTLIST_NUMBERS // max(d, 1))))
-    head_size = int(max(MIN_HEAD, min(MAX_HEAD, HEAD_NUMBERS // max(d, 1))))
-    tiles = _make_tiles(pool)
-    shortlist, attempt = None, 0
+    d = max(embedding.shape[1], 1)
+    size = min(SHORTLIST_NUMBERS // d, MAX_SHORTLIST, math.isqrt(2 * pool.n_pairs))
+    size = max(size, MIN_SHORTLIST)
+    head_size = min(max(MIN_HEAD, HEAD_NUMBERS // d), MAX_HEAD)
+    tiles, guess = _pair_scan.make_tiles(pool), 0.0
     while len(batch.gains) < n_pairs:
-        u = _whiten(pool.phi, factor(batch.matrix))
-        threshold = _threshold(pool, u, size, shortlist, attempt)
-        shortlist = _scan(pool, tiles, u, threshold, size, batch)
-        if len(shortlist.first):
-            attempt = 0
-            _pick(pool, u, shortlist, head_size, batch)
-        elif threshold > 0:
-            attempt += 1
+        u = whiten(pool.phi, factor(batch.matrix))
+        for threshold in _pair_scan.thresholds(pool, u, size, guess):
+            found = _pair_scan.scan(pool, tiles, u, threshold, size, batch.report)
+            if found.n_kept:
+                break
         else:
-            break  # every pair was looked at
+            break  # every pair was looked at, and none may be picked
+        guess = _pick(pool, found, head_size, batch)
     batch.report(final=True)
     pairs = torch.tensor(batch.pairs, dtype=torch.int64).reshape(-1, 2)
     return pairs.sort(dim=1).values, batch.gains
 
 
-# ------------------------------------------------------------------- items and pairs
-
-
 @dataclass
-class _Pool:
-    """Items in the order of the scan, and which of their pairs may be picked."""
+class _Batch:
+    """What was picked, the information with it, and the caps."""
 
-    item: torch.Tensor  # (n,), index of each item
-    phi: torch.Tensor  # (n, d), centered
-    reward: torch.Tensor  # (n,)
-    group: torch.Tensor | None  # (n,)
-    scope: str
-    rank: torch.Tensor  # (n,), place in the order of ties
-    alive: torch.Tensor  # (n,), False once capped
-    banned: list  # of sorted codes
-    y: torch.Tensor | None  # (n, d), coordinates of the reach
-    limit: float
+    matrix: torch.Tensor
     n_pairs: int
+    max_per_item: int | None
+    max_per_group: int | None
+    progress: object
+    pairs: list = field(default_factory=list)
+    gains: list = field(default_factory=list)
+    counts: dict = field(default_factory=dict)
+    reported: float = 0.0
 
-    def code(self, first, second):
-        """Number of each pair in the order of ties."""
-        a, b = self.rank[first], self.rank[second]
-        return torch.minimum(a, b) * len(self.rank) + torch.maximum(a, b)
+    def add(self, pool, first, second, weight, added):
+        """Record a pick; True if it has filled a cap."""
+        x = pool.phi[first] - pool.phi[second]
+        self.matrix.addr_(x, x, alpha=weight)
+        self.pairs.append(pool.item[[first, second]].tolist())
+        self.gains.append(math.log1p(added))
+        closed = [[i] for i in (first, second) if self.fills(i, self.max_per_item)]
+        if self.max_per_group is not None:
+            groups = set(pool.group[[first, second]].tolist())
+            full = [g for g in groups if self.fills(("group", g), self.max_per_group)]
+            closed += [pool.group == g for g in full]
+        for items in closed:
+            pool.alive[items] = False
+        return bool(closed)
 
-    def same_group(self, first, second):
-        return self.group[first] == self.group[second]
+    def fills(self, key, limit):
+        self.counts[key] = self.counts.get(key, 0) + 1
+        return limit is not None and self.counts[key] >= limit
 
-    def allows(self, first, second, code):
-        """Which of these pairs may be picked now."""
-        allowed = self.alive[first] & self.alive[second]
-        if self.scope == "across":
-            allowed &= ~self.same_group(first, second)
-        if self.y is not None:
-            allowed &= _lengths(self.y, first, second) <= self.limit
-        for codes in self.banned:
-            at = torch.searchsorted(codes, code).clamp_(max=len(codes) - 1)
-            allowed &= codes[at] != code
-        return allowed
-
-
-def _make_pool(embedding, rewards, groups, scope, excluded, reach, tie_order):
-    n, device = len(embedding), embedding.device
-    index = torch.arange(n, device=device)
-    order = torch.argsort(rewards, stable=True)
-    group, center = None, embedding.mean(dim=0)
-    if groups is not None:
-        group = torch.as_tensor(groups, device=device)
-        group = torch.unique(group, return_inverse=True)[1]
-    sizes = torch.bincount(group) if scope != "all" else torch.tensor([n])
-    count = int((sizes * (sizes - 1) // 2).sum())
-    if scope == "across":
-        count = n * (n - 1) // 2 - count
-    elif scope == "within":  # only differences inside a group matter: lose no digits
-        order = order[torch.argsort(group[order], stable=True)]
-        center = embedding.new_zeros(len(sizes), embedding.shape[1])
-        center = (center.index_add_(0, group, embedding) / sizes[:, None])[group]
-    phi = (embedding - center)[order].contiguous()
-    rank = index
-    if tie_order is not None:
-        rank = torch.empty_like(index)
-        rank[torch.as_tensor(tie_order, device=device)] = index
-    y, limit = None, 0.0
-    if reach is not None:
-        y, limit = _whiten(phi, reach[0]), float(reach[1]) * (1 + 1e-12)
-    pool = _Pool(
-        *(order, phi, rewards[order], None if group is None else group[order], scope),
-        *(rank[order], torch.ones_like(index, dtype=torch.bool), [], y, limit, count),
-    )
-    if excluded is not None and len(excluded):
-        place = torch.empty_like(index)
-        place[order] = index
-        first, second = place[torch.as_tensor(excluded, device=device)].T
-        inside = first != second
-        if scope != "all":
-            inside &= pool.same_group(first, second) == (scope == "within")
-        codes = torch.unique(pool.code(first[inside], second[inside]))
-        pool.n_pairs -= len(codes)
-        pool.banned = [codes] if len(codes) else []
-    return pool
-
-
-def _whiten(phi, lower):
-    """u = L⁻¹ φ of each item, (n, d)."""
-    return torch.linalg.solve_triangular(lower, phi.T, upper=False).T.contiguous()
-
-
-def _lengths(u, first, second):
-    """‖u_i - u_j‖² of each pair, in chunks."""
-    parts = [
-        (u[i] - u[j]).square_().sum(dim=1)
-        for i, j in zip(first.split(CHUNK_SIZE), second.split(CHUNK_SIZE), strict=True)
-    ]
-    return torch.cat(parts) if parts else u.new_empty(0)
-
-
-def _variance(difference):
-    """p (1 - p) at a reward difference."""
-    return torch.sigmoid(difference) * torch.sigmoid(-difference)
-
-
-def _rounded(gain):
-    """Gains to 31 significant bits (Veltkamp), so that equal ones compare equal."""
-    shifted = gain * (2.0**22 + 1)
-    return shifted - (shifted - gain)
-
-
-# ------------------------------------------------------------------------- all pairs
+    def report(self, final=False):
+        now = time.monotonic()
+        if self.progress and (final or now - self.reported >= PROGRESS_EVERY):
+            self.reported = now
+            self.progress(len(self.gains), self.n_pairs)
 
 
 @dataclass
-class _Tiles:
-    """Blocks of pairs: rows × columns of the sorted items."""
-
-    spans: list  # of (row_start, row_stop, column_start, column_stop, has_groups)
-    most: torch.Tensor  # (n_tiles,), upper bound of v
-    least: torch.Tensor  # (n_tiles,), lower bound of v
-    bound: torch.Tensor  # (n_tiles,), upper bound of the gains, now and ever after
-
-
-def _make_tiles(pool):
-    """Cut the scope into tiles; small groups share one, a large group has a grid."""
-    n = len(pool.item)
-    width = GPU_BLOCK_SIZE if pool.phi.is_cuda else BLOCK_SIZE
-    sizes = [n]
-    if pool.scope == "within":
-        sizes = torch.unique_consecutive(pool.group, return_counts=True)[1].tolist()
-    spans, run, stop = [], [], 0
-    for size in [*sizes, width + 1]:  # the last one ends the last run
-        if run and stop + size - run[0] > width:
-            spans.append((run[0], stop, run[0], stop, len(run) > 1))
-            run = []
-        if size > width and stop < n:
-            cuts = [*range(stop, stop + size, width), stop + size]
-            blocks = list(zip(cuts[:-1], cuts[1:], strict=True))
-            spans += [
-                (*rows, *columns, False)
-                for k, rows in enumerate(blocks)
-                for columns in blocks[k:]
-            ]
-        elif size <= width:
-            run.append(stop)
-        stop += size
-    low, high = [], []  # of |r_i - r_j| in a tile
-    reward = pool.reward.cpu()
-    edges = torch.tensor(spans, dtype=torch.int64).reshape(-1, 5)
-    for start, last in ((edges[:, 0], edges[:, 1]), (edges[:, 2], edges[:, 3])):
-        low.append(reward[start])
-        high.append(reward[last - 1])
-    mixed = edges[:, 4].bool()  # rewards are sorted inside a group only
-    gap = (low[1] - high[0]).clamp_(min=0).masked_fill_(mixed, 0.0)
-    spread = (high[1] - low[0]).abs().masked_fill_(mixed, torch.inf)
-    return _Tiles(
-        spans, _variance(gap), _variance(spread), torch.full_like(gap, torch.inf)
-    )
-
-
-@dataclass
-class _Shortlist:
-    """Pairs with the largest gains, in the order of ties, and the best pair outside."""
+class _Candidates:
+    """Listed pairs: x in whitened coordinates, and its squared length q in M⁻¹."""
 
     first: torch.Tensor
     second: torch.Tensor
     weight: torch.Tensor
-    gain: torch.Tensor
     code: torch.Tensor
-    outside: tuple  # (gain, -code): no pair outside the list comes before it
-    best: float = 0.0  # the largest gain at the last pick from it
+    closed: torch.Tensor
+    x: torch.Tensor
+    length: torch.Tensor
+
+    def at(self, positions):
+        return _Candidates(*(value[positions] for value in vars(self).values()))
+
+    def gain(self):
+        """The gains v q to compare; -1 for pairs that are closed."""
+        return rounded(self.weight * self.length).masked_fill_(self.closed, -1.0)
+
+    def lower(self, rows):
+        """Subtract (xᵀ c)² for each row c."""
+        for c in rows:
+            self.length -= (self.x @ c).square_()
+        self.length.clamp_(min=0)
+
+    def close(self, alive):
+        self.closed |= ~(alive[self.first] & alive[self.second])
 
 
-def _scan(pool, tiles, u, threshold, size, batch):
-    """Every pair that may be picked and gains `threshold` or more, the best `size`.
+def _pick(pool, found, head_size, batch):
+    """Pick from the shortlist while its best is the best of all; guess a threshold.
 
-    A threshold of 0 or less looks at every pair in float64, without products.
+    In coordinates that whiten M before the first of these picks, M⁻¹ = I - C Cᵀ with
+    a column c = M⁻¹ x √(v / (1 + v q)) of C for each: a row of `columns`.
     """
-    norms = u.square().sum(dim=1)
-    scale = float(norms.max())
-    rounding = ROUNDING[torch.get_float32_matmul_precision()]
-    slack = 4 * (u.shape[1] + 16) * rounding
-    columns = u.new_empty(len(u), u.shape[1] + 4, dtype=torch.float32)
-    if threshold > 0:
-        longest = norms.sqrt()
-        peaks = {}
-        columns[:, :-4] = u * scale**-0.5
-        e = (norms * ((1 + slack) / scale)).masked_fill_(~pool.alive, -1e6).float()
-        columns[:, -4], columns[:, -3] = 1, e
-        rows_of = columns * -2
-        rows_of[:, -4], rows_of[:, -3] = e, 1
-    found = _Found(pool, u, threshold, size)
-    row_start, rows, at = None, None, 0.0
-    for k, (r0, r1, c0, c1, mixed) in enumerate(tiles.spans):
-        batch.report()
-        if threshold <= 0:
-            found.add(*_every_pair(pool, r0, r1, c0, c1, mixed))
-            continue
-        for start, stop in ((r0, r1), (c0, c1)):
-            if start not in peaks:
-                peaks[start] = float(longest[start:stop].max())
-        bound = float(tiles.most[k]) * (peaks[r0] + peaks[c0]) ** 2 * (1 + 1e-9)
-        if min(bound, float(tiles.bound[k])) < found.threshold:
-            continue
-        if r0 != row_start:
-            row_start, at = r0, found.threshold
-            rows = _rows(pool, rows_of, columns, r0, r1, at * (1 - slack) / scale)
-        block = rows @ columns[c0:c1].T  # q (1 + ε) - τ (1 - ε) / v
-        if mixed:
-            same = pool.group[r0:r1, None] == pool.group[None, c0:c1]
-            block.masked_fill_(~same, -1e6)
-        peak = block.amax(dim=1)
-        top = float(peak.max())
-        v = tiles.most[k] if top > 0 else tiles.least[k]
-        tiles.bound[k] = at + top * scale * float(v)
-        if top > 0:
-            found.add(*_hits(pool, block, peak, r0, c0))
-    return found.shortlist()
+    first, second, weight, gain, code = found.merge()
+    x = found.u.new_empty(len(gain), found.u.shape[1])
+    chunks = x.split(_pair_scan.CHUNK_SIZE)
+    parts = _pair_scan.differences(found.u, first, second)
+    for rows, part in zip(chunks, parts, strict=True):
+        rows.copy_(part)
+    closed, length = torch.zeros_like(code).bool(), torch.linalg.vector_norm(x, dim=1)
+    listed = _Candidates(first, second, weight, code, closed, x, length.square_())
+    columns = found.u.new_zeros(MAX_PICKS, x.shape[1])
+    n, top = 0, float(gain.max())
+    while True:
+        positions, beyond = best_of(listed.gain(), code, head_size)
+        head, start, outside = listed.at(positions), n, max(beyond, found.outside)
+        while n < MAX_PICKS and len(batch.gains) < batch.n_pairs:
+            gains = head.gain()
+            k = int(gains.argmax())
+            best = float(gains[k])
+            is_over = best * MAX_FALL < top or (best, -int(head.code[k])) <= outside
+            if n > 0 and is_over:  # the first is right by the scan itself
+                break
+            v, x = float(head.weight[k]), head.x[k]
+            added = v * float(head.length[k])
+            c = x - (columns[:n] @ x) @ columns[:n]
+            columns[n] = c * (v / (1 + added)) ** 0.5
+            head.lower(columns[n : n + 1])
+            n += 1
+            head.closed[k] = closed[positions[k]] = True
+            if batch.add(pool, int(head.first[k]), int(head.second[k]), v, added):
+                head.close(pool.alive)
+                listed.close(pool.alive)
+            batch.report()
+        if n == start or best * MAX_FALL < top:
+            break
+        listed.lower(columns[start:n])
+    pool.picked = torch.cat([pool.picked, code[closed]]).unique()
+    # Beyond the list the tail is taken to be exponential, and to keep its shape.
+    low, mean = float(gain.min()), float(gain.mean())
+    low -= (mean - low) * math.log(found.size / found.n_kept)
+    return best * min(max(low / top, 0.02), 1.0) if top > 0 else 0.0

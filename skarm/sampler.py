@@ -1,6 +1,7 @@
 """ActiveComparisonSampler: which comparisons to ask next."""
 
 import inspect
+from contextlib import contextmanager
 from numbers import Integral
 
 import numpy as np
@@ -18,7 +19,7 @@ from skarm._enumeration import PairEnumeration, sample_indices
 from skarm._items import same_items
 from skarm._networks import resolve_device, to_torch
 from skarm.exceptions import PoolExhaustedError
-from skarm.strategies import Design, Picks, get_strategy
+from skarm.strategies import EVERY_PAIR, Design, Picks, get_strategy
 
 __all__ = ["ActiveComparisonSampler"]
 
@@ -51,9 +52,11 @@ class ActiveComparisonSampler(BaseEstimator):
 
     Notes
     -----
-    Memory is O(n_candidates + n_items d) for the items that the candidates name. A pool
-    of more than 200,000 candidates is first thinned to that many at random; pass
-    `candidates` to choose them yourself.
+    Memory is O(n_candidates + n_items d) for the items that the candidates name. From a
+    lazy pool of more than 200,000 pairs, ``"greedy_d_optimal"`` picks exactly among all
+    of them, see :func:`skarm._all_pairs.greedy_d_all_pairs`; for other strategies, and
+    other pools, that many candidates are first drawn at random, unless `candidates`
+    names them.
 
     Examples
     --------
@@ -139,11 +142,27 @@ class ActiveComparisonSampler(BaseEstimator):
         if not isinstance(n_pairs, Integral) or n_pairs < 1:
             raise ValueError(f"n_pairs must be a positive integer. Got {n_pairs!r}.")
         rng = check_random_state(self.random_state)
-        eligible = _candidate_indices(pool, candidates, exclude, n_pairs, rng)
-        design = _make_design(pool[eligible], estimator, past, executor)
-        picks = strategy(design, int(n_pairs), rng=rng, **params)
-        positions, utilities = _check_picks(picks, n_pairs, design.n_pairs, strategy)
-        indices = eligible[positions]
+        index = _candidate_indices(pool, candidates, exclude, n_pairs, rng)
+        every_pair = None
+        if pool.is_lazy and candidates is None and len(pool) > MAX_CANDIDATES:
+            every_pair = EVERY_PAIR.get(strategy)
+        design = _make_design(
+            *(pool, index, estimator, past, executor), whole=every_pair is not None
+        )
+        if every_pair is not None:
+            with _progress() as progress:
+                indices, utilities = every_pair(
+                    *(design, int(n_pairs)),
+                    rng=rng,
+                    **_every_pair_params(pool, exclude),
+                    progress=progress,
+                    **params,
+                )
+            indices = pool._pairs.index_of(indices)
+        else:
+            picks = strategy(design, int(n_pairs), rng=rng, **params)
+            picks = _check_picks(picks, n_pairs, design.n_pairs, strategy)
+            indices, utilities = index[picks.positions], picks.utilities
         return (indices, utilities) if return_utilities else indices
 
     def __call__(self, learner, X_pool, n_instances=1, **query_params):
@@ -279,12 +298,17 @@ def _excluded_indices(pool, exclude):
 # ---------------------------------------------------------------------- the design
 
 
-def _make_design(chosen, estimator, past, executor):
-    """Describe the candidates to a strategy, through the model if there is one."""
+def _make_design(pool, index, estimator, past, executor, whole=False):
+    """Describe the candidates to a strategy, through the model if there is one.
+
+    `whole` keeps every item of a lazy pool, not only those that the candidates name.
+    """
     item_steps, estimator = _open(estimator)
+    chosen = pool if whole else pool[index]
     for steps in item_steps:
         chosen = steps.transform(chosen)
     chosen = chosen.compact()
+    pairs = chosen[index].pairs if whole else chosen.pairs
     device = _device_of(estimator)
 
     if estimator is None:
@@ -332,7 +356,7 @@ def _make_design(chosen, estimator, past, executor):
         return _fisher.information(embedding, first, second, v).cpu().numpy()
 
     design = Design(
-        chosen.pairs,
+        pairs,
         lambda: embed(chosen.items),
         reward=reward,
         coef=getattr(estimator, "coef_", None),
@@ -395,4 +419,32 @@ def _check_picks(picks, n_pairs, n_candidates, strategy):
             f"{n_candidates - 1}. {getattr(strategy, '__name__', strategy)!r} returned "
             f"{np.array2string(positions, threshold=10)}."
         )
-    return positions, np.asarray(picks.utilities, dtype=np.float64)
+    return Picks(positions, np.asarray(picks.utilities, dtype=np.float64))
+
+
+# ------------------------------------------------------------- every pair of a pool
+
+
+def _every_pair_params(pool, exclude):
+    """What a rule over every pair must know of a lazy pool."""
+    groups = pool.groups
+    if groups is not None:
+        groups = np.unique(groups, return_inverse=True)[1].reshape(-1)
+    excluded = None
+    if exclude is not None:
+        excluded = pool[_excluded_indices(pool, exclude)].pairs
+    return {"scope": pool._pairs.scope, "groups": groups, "excluded": excluded}
+
+
+@contextmanager
+def _progress():
+    """A bar on a terminal, for what takes more than two seconds."""
+    from tqdm.auto import tqdm
+
+    with tqdm(desc="choosing pairs", unit="pair", delay=2, disable=None) as bar:
+
+        def progress(n_done, n_total):
+            bar.total = n_total
+            bar.update(n_done - bar.n)
+
+        yield progress

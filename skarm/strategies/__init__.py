@@ -11,6 +11,7 @@ from skarm.strategies._selection import Picks
 from skarm.strategies.baseline import random
 from skarm.strategies.optimal_design import (
     d_optimal,
+    greedy_d_every_pair,
     greedy_d_optimal,
     past_aware_d_optimal,
     v_optimal,
@@ -47,6 +48,8 @@ _REGISTRY = {
     )
 }
 
+#: Rules that can look at every pair of a lazy pool, however many there are.
+EVERY_PAIR = {greedy_d_optimal: greedy_d_every_pair}
 #: What "auto" means until the label-efficiency study has earned another answer.
 AUTO = "greedy_d_optimal"
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from skarm import _fisher
 
-__all__ = ["Picks", "eligible_positions", "top_n"]
+__all__ = ["Picks", "bulk", "eligible_positions", "top_n"]
 
 #: "auto" eligibility: how many times the median squared length a pair may have. Chosen
 #: in first runs on light- and heavy-tailed features; the study is to settle it.
@@ -78,6 +78,34 @@ def eligible_positions(design, n_pairs, eligible):
     ValueError
         If `eligible` is neither.
     """
+    _, lengths, limit = bulk(design, n_pairs, eligible)
+    if lengths is None:
+        return np.arange(design.n_pairs)
+    return np.flatnonzero(lengths <= limit)
+
+
+def bulk(design, n_pairs, eligible):
+    """Where the bulk of the pool ends, for :func:`eligible_positions`.
+
+    Parameters
+    ----------
+    design, n_pairs, eligible
+        As there.
+
+    Returns
+    -------
+    lower : Tensor of shape (d, d)
+        Cholesky factor of A.
+    lengths : ndarray of shape (n_candidates,) or None
+        xᵀ A⁻¹ x of each candidate; None, if nobody is left out.
+    limit : float
+        The greatest length that is eligible; infinity, if nobody is left out.
+
+    Raises
+    ------
+    ValueError
+        If `eligible` is neither a share nor "auto".
+    """
     automatic = isinstance(eligible, str) and eligible == "auto"
     if not automatic and (isinstance(eligible, str) or not 0 < eligible <= 1):
         raise ValueError(
@@ -85,29 +113,23 @@ def eligible_positions(design, n_pairs, eligible):
             f"or be 'auto'. Got {eligible!r}."
         )
     if n_pairs >= design.n_pairs or eligible == 1:
-        return np.arange(design.n_pairs)
-    lengths = _squared_lengths(design)
+        return None, None, np.inf
+    moment = design.tensor("second_moment").clone()
+    # Relative to each feature's own spread, so that units do not matter.
+    floor = 1e-18 * moment.diagonal().mean() + 1e-300
+    moment.diagonal().mul_(1 + 1e-9).add_(floor)
+    lower = _fisher.factor(moment)
+    lengths = _fisher.squared_lengths(
+        design.tensor("embedding"), *design.tensor("pairs").T, lower
+    )
+    lengths = lengths.cpu().numpy()
     # Pairs of equal items teach nothing: they stay, but say nothing about the bulk.
     ranked = np.sort(lengths[lengths > 1e-20])
     if not len(ranked):
-        return np.arange(design.n_pairs)
+        return None, None, np.inf
     share = 0 if automatic else eligible
     n_kept = min(max(n_pairs, int(np.ceil(share * len(ranked)))), len(ranked))
     limit = ranked[n_kept - 1]
     if automatic:
         limit = max(limit, REACH * np.median(ranked))
-    return np.flatnonzero(lengths <= limit)
-
-
-def _squared_lengths(design):
-    """xᵀ A⁻¹ x of each candidate."""
-    moment = design.tensor("second_moment").clone()
-    # Relative to each feature's own spread, so that units do not matter.
-    floor = 1e-18 * moment.diagonal().mean() + 1e-300
-    moment.diagonal().mul_(1 + 1e-9).add_(floor)
-    lengths = _fisher.squared_lengths(
-        design.tensor("embedding"),
-        *design.tensor("pairs").T,
-        _fisher.factor(moment),
-    )
-    return lengths.cpu().numpy()
+    return lower, lengths, float(limit)

@@ -13,10 +13,12 @@ import numpy as np
 import torch
 
 from skarm import _fisher
-from skarm.strategies._selection import Picks, eligible_positions, top_n
+from skarm._all_pairs import greedy_d_all_pairs
+from skarm.strategies._selection import Picks, bulk, eligible_positions, top_n
 
 __all__ = [
     "d_optimal",
+    "greedy_d_every_pair",
     "greedy_d_optimal",
     "past_aware_d_optimal",
     "v_optimal",
@@ -157,6 +159,81 @@ def greedy_d_optimal(design, n_pairs, *, rng, eligible="auto", variance="posteri
     return _greedy(design, n_pairs, rng, eligible, variance, choose)
 
 
+def greedy_d_every_pair(
+    design,
+    n_pairs,
+    *,
+    rng,
+    scope="all",
+    groups=None,
+    excluded=None,
+    progress=None,
+    eligible="auto",
+    variance="posterior",
+):
+    """`greedy_d_optimal` among every pair of the design's items, exactly.
+
+    Parameters
+    ----------
+    design : Design
+        Over all items; its pairs are a random sample of the scope, from which the bulk
+        of the pool and the mean posterior variance are read.
+    n_pairs : int
+        How many to pick.
+    rng : RandomState
+        Breaks ties.
+    scope : {"all", "within", "across"}, default="all"
+        Which pairs of items.
+    groups : ndarray of shape (n_items,), default=None
+        Group codes, for the scopes "within" and "across".
+    excluded : ndarray of shape (n_excluded, 2), default=None
+        Pairs of items that must not be picked.
+    progress : callable, default=None
+        Called as ``progress(n_picked, n_pairs)``.
+    eligible : float in (0, 1] or "auto", default="auto"
+        As in :func:`greedy_d_optimal`, the limit estimated from the design's pairs.
+    variance : {"posterior", "plug_in"}, default="posterior"
+        "posterior" moderates rewards by the mean posterior variance of a difference,
+        E[p (1 - p)] ≈ κ σ'(κ s), κ = 1 / √(1 + π/8 var s): one factor for all pairs.
+
+    Returns
+    -------
+    picks : Picks
+        Positions are pairs of items, shape (n_pairs, 2).
+
+    Notes
+    -----
+    Cost and memory: see :func:`skarm._all_pairs.greedy_d_all_pairs`.
+
+    References
+    ----------
+    .. [1] Guo et al., "Accelerated experimental design for pairwise comparisons", SDM
+       2019. MacKay, "The evidence framework applied to classification networks",
+       Neural Computation 4, 1992, for κ.
+    """
+    _check_variance(variance)
+    shrink = 1.0
+    if variance == "posterior":
+        mean_variance = design.reward_difference_variances.mean()
+        shrink = 1 / np.sqrt(1 + np.pi / 8 * mean_variance)
+    lower, _, limit = bulk(design, n_pairs, eligible)
+    matrix = design.tensor("past_information").clone()
+    matrix.diagonal().add_(design.alpha)
+    pairs, gains = greedy_d_all_pairs(
+        design.tensor("embedding") * shrink**0.5,
+        design.tensor("rewards") * shrink,
+        matrix,
+        n_pairs,
+        groups=groups,
+        scope=scope,
+        excluded=excluded,
+        reach=None if lower is None else (lower, limit * shrink),
+        tie_order=torch.as_tensor(rng.permutation(len(design.embedding))),
+        progress=progress,
+    )
+    return Picks(pairs.numpy(), np.asarray(gains))
+
+
 def v_optimal(design, n_pairs, *, rng, eligible="auto", variance="posterior"):
     """Greedy V-optimal batch: each pick lowers tr(A (alpha I + past + batch)⁻¹) most.
 
@@ -227,3 +304,10 @@ def _greedy(design, n_pairs, rng, eligible, variance, choose):
         *(design.tensor(name)[chosen], matrix),
     )
     return Picks(order[picks].astype(np.intp), np.asarray(gains))
+
+
+def _check_variance(variance):
+    if variance not in ("posterior", "plug_in"):
+        raise ValueError(
+            f"variance must be 'posterior' or 'plug_in'. Got {variance!r}."
+        )

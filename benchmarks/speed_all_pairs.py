@@ -1,0 +1,292 @@
+"""Exact greedy D-optimal batches over every pair of n items: time and memory.
+
+    python benchmarks/speed_all_pairs.py --items 2000 5000 10000 20000
+
+Four sides, alternating in one process, medians over --repeat rounds:
+
+- `greedy_d_all_pairs`, ours;
+- the straightforward exact rule: scan blocks of float32 gains v q, computed entry by
+  entry, for a shortlist of the best; take greedy picks from it in float64 while they
+  are the best of all pairs; scan again. No bilinear form, sorting or skipping;
+- the same without a shortlist, a float64 scan for every pick: timed over --naive-picks
+  picks and scaled to the batch;
+- a bare float32 product Φ Φᵀ over the blocks i <= j: the least that one look at all
+  pairs costs.
+
+Items are Gaussian, rewards linear in them with the given spread, M = I + the information
+of 1,000 random past pairs. Both rules must make the same picks. Peak memory is what a
+rule adds to a fresh process. Reports wall and CPU time; judge a busy machine by ratios.
+Writes JSON and PNG next to each other.
+"""
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from skarm import _fisher
+from skarm._all_pairs import greedy_d_all_pairs
+
+BLOCK = 1024
+SHORTLIST = 50_000
+
+
+def problem(n_items, dim, spread, n_past=1000, seed=0):
+    """Items, rewards and past information."""
+    g = torch.Generator().manual_seed(seed)
+    embedding = torch.randn(n_items, dim, generator=g, dtype=torch.float64)
+    rewards = embedding @ torch.randn(dim, generator=g, dtype=torch.float64)
+    rewards *= spread / rewards.std()
+    first = torch.randint(n_items, (n_past,), generator=g)
+    second = (first + torch.randint(1, n_items, (n_past,), generator=g)) % n_items
+    p = torch.sigmoid(rewards[first] - rewards[second])
+    past = _fisher.information(embedding, first, second, p * (1 - p))
+    return embedding, rewards, torch.eye(dim, dtype=torch.float64) + past
+
+
+def blocks(n_items):
+    """Blocks i <= j of the items."""
+    cuts = range(0, n_items, BLOCK)
+    return [
+        (slice(i, i + BLOCK), slice(j, j + BLOCK))
+        for k, i in enumerate(cuts)
+        for j in cuts[k:]
+    ]
+
+
+def bare_product(embedding, rewards, matrix, n_pairs):
+    """One float32 product over the blocks i <= j; nothing is picked."""
+    phi = embedding.float()
+    out = torch.empty(BLOCK * BLOCK)
+    for rows, columns in blocks(len(phi)):
+        a, b = phi[rows], phi[columns]
+        torch.mm(a, b.T, out=out[: len(a) * len(b)].view(len(a), len(b)))
+
+
+def block_gains(u, rewards, rows, columns):
+    """Gains v q of a block."""
+    a, b = u[rows], u[columns]
+    e = a.square().sum(dim=1)[:, None] + b.square().sum(dim=1)
+    q = torch.addmm(e, a, b.T, alpha=-2)
+    p = torch.sigmoid(rewards[rows, None] - rewards[columns])
+    return p.mul_(1 - p).mul_(q)
+
+
+def shortlist(u, rewards, threshold, taken):
+    """Pairs above a threshold, their weights and float64 gains, without those taken."""
+    u32, r32 = u.float(), rewards.float()
+    found = []
+    for rows, columns in blocks(len(u)):
+        gains = block_gains(u32, r32, rows, columns)
+        if rows == columns:
+            gains.triu_(1)
+        i, j = (gains > threshold * (1 - 1e-4)).nonzero(as_tuple=True)
+        found.append(torch.stack([i + rows.start, j + columns.start]))
+    first, second = torch.cat(found, dim=1).sort(dim=0).values
+    code = first * len(u) + second
+    first, second = (side[~torch.isin(code, taken)] for side in (first, second))
+    p = torch.sigmoid(rewards[first] - rewards[second])
+    lengths = _fisher.squared_lengths(
+        u, first, second, torch.eye(u.shape[1], dtype=u.dtype)
+    )
+    return first, second, p * (1 - p), lengths
+
+
+def straightforward(embedding, rewards, matrix, n_pairs):
+    """Block scans and a shortlist; the gains of every pair of a block are spelt out."""
+    matrix, n = matrix.clone(), len(embedding)
+    g = torch.Generator().manual_seed(0)
+    sample = torch.randint(n, (2, 200_000), generator=g)
+    share = min(SHORTLIST / (n * (n - 1) / 2), 1.0)
+    p = torch.sigmoid(rewards[sample[0]] - rewards[sample[1]])
+    pairs, gains, taken = [], [], torch.empty(0, dtype=torch.int64)
+    while len(gains) < n_pairs:
+        lower = _fisher.factor(matrix)
+        u = torch.linalg.solve_triangular(
+            lower, embedding.T, upper=False
+        ).T.contiguous()
+        sampled = p * (1 - p) * _fisher.squared_lengths(embedding, *sample, lower)
+        threshold = sampled.quantile(1 - share).item()
+        first, second, weights, lengths = shortlist(u, rewards, threshold, taken)
+        inverse = torch.cholesky_inverse(lower)
+        while len(gains) < n_pairs:
+            gain = weights * lengths
+            k = gain.argmax()
+            if gain[k] < threshold:
+                break
+            x = embedding[first[k]] - embedding[second[k]]
+            z = inverse @ x
+            shrink = weights[k] / (1 + gain[k])
+            along = embedding @ z
+            pairs.append([first[k].item(), second[k].item()])
+            gains.append(torch.log1p(gain[k]).item())
+            taken = torch.cat([taken, (first[k] * n + second[k])[None]])
+            matrix += weights[k] * torch.outer(x, x)
+            weights[k] = -1.0
+            lengths = lengths - shrink * (along[first] - along[second]) ** 2
+            inverse = inverse - shrink * torch.outer(z, z)
+    return torch.tensor(pairs), gains
+
+
+def scan_per_pick(embedding, rewards, matrix, n_pairs):
+    """No shortlist: the best of a float64 scan of all blocks, for every pick."""
+    matrix, n, taken, pairs = matrix.clone(), len(embedding), set(), []
+    for _ in range(n_pairs):
+        u = torch.linalg.solve_triangular(
+            *(_fisher.factor(matrix), embedding.T), upper=False
+        ).T.contiguous()
+        best = (-1.0, None)
+        for rows, columns in blocks(n):
+            gains = block_gains(u, rewards, rows, columns)
+            if rows == columns:
+                gains.triu_(1)
+            for i, j in taken:
+                if rows.start <= i < rows.stop and columns.start <= j < columns.stop:
+                    gains[i - rows.start, j - columns.start] = -1.0
+            k = int(gains.argmax())
+            i, j = divmod(k, gains.shape[1])
+            best = max(best, (float(gains[i, j]), (i + rows.start, j + columns.start)))
+        i, j = best[1]
+        taken.add(best[1])
+        pairs.append(best[1])
+        x = embedding[i] - embedding[j]
+        p = torch.sigmoid(rewards[i] - rewards[j])
+        matrix += p * (1 - p) * torch.outer(x, x)
+    return torch.tensor(pairs), None
+
+
+SIDES = {
+    "ours": greedy_d_all_pairs,
+    "straightforward": straightforward,
+    "scan per pick": scan_per_pick,
+    "bare product": bare_product,
+}
+
+
+def peak_megabytes():
+    """Peak of this process; ru_maxrss would start at that of its parent."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def extra_memory(side, n_items, args):
+    """Megabytes that a rule adds at its peak, in a process of its own."""
+    command = [sys.executable, __file__, "--memory-of", side, "--items", str(n_items)]
+    command += ["--dim", str(args.dim), "--batch", str(args.batch)]
+    command += ["--threads", str(args.threads), "--spread", str(args.spread)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(out.stdout)
+
+
+def print_extra_memory(args):
+    inputs = problem(args.items[0], args.dim, args.spread)
+    SIDES[args.memory_of](*problem(100, args.dim, args.spread), 2)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts here
+    before = peak_megabytes()
+    SIDES[args.memory_of](*inputs, args.batch)
+    print(peak_megabytes() - before)
+
+
+def measure(n_items, args):
+    """Medians of wall and CPU seconds of each side, and their ratios."""
+    inputs = problem(n_items, args.dim, args.spread)
+    sides = dict(SIDES)
+    if n_items > args.max_straightforward:
+        del sides["straightforward"], sides["scan per pick"]
+    times = {side: [] for side in sides}
+    picks = {}
+    for _ in range(args.repeat):
+        for side, rule in sides.items():
+            is_naive = side == "scan per pick"
+            n_pairs = min(args.naive_picks, args.batch) if is_naive else args.batch
+            started = np.array([time.perf_counter(), time.process_time()])
+            picks[side] = rule(*inputs, n_pairs)
+            spent = np.array([time.perf_counter(), time.process_time()]) - started
+            times[side].append(spent * (args.batch / n_pairs if is_naive else 1))
+    row = {"items": n_items, "pairs": n_items * (n_items - 1) // 2}
+    for side in sides:
+        wall, cpu = np.median(times[side], axis=0)
+        row[side] = {"wall": round(wall, 4), "cpu": round(cpu, 4)}
+        if side in ("ours", "straightforward"):
+            row[side]["extra_megabytes"] = round(extra_memory(side, n_items, args))
+    for other in sides.keys() - {"ours"}:
+        for clock in ("wall", "cpu"):
+            a, b = row[other][clock], row["ours"][clock]
+            name = f"{other} / ours" if other != "bare product" else f"ours / {other}"
+            ratio = a / b if other != "bare product" else b / a
+            row[f"{name}, {clock}"] = round(ratio, 2)
+    if "straightforward" in sides:
+        ours, listed, naive = (picks[side][0] for side in list(SIDES)[:3])
+        same = torch.equal(ours, listed) and torch.equal(ours[: len(naive)], naive)
+        row["same picks"] = bool(same)
+    return row
+
+
+def draw(rows, args, path):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    for side in SIDES:
+        shown = [row for row in rows if side in row]
+        items = [row["items"] for row in shown]
+        ax.loglog(items, [row[side]["wall"] for row in shown], "o-", label=side)
+    ax.set(
+        xlabel="items",
+        ylabel="seconds",
+        title=f"{args.batch} greedy D-optimal picks among all pairs, d = {args.dim}",
+    )
+    ax.legend(frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--items", type=int, nargs="+", default=[2000, 5000, 10000, 20000])
+    add("--dim", type=int, default=64)
+    add("--batch", type=int, default=500)
+    add("--repeat", type=int, default=3)
+    add("--spread", type=float, default=1.5, help="standard deviation of the rewards")
+    add("--threads", type=int, default=torch.get_num_threads())
+    add("--max-straightforward", type=int, default=20000, help="items it is run at")
+    add("--naive-picks", type=int, default=2)
+    add("--memory-of", choices=list(SIDES), help=argparse.SUPPRESS)
+    add("--output", type=Path, default=Path("benchmarks/results"))
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.memory_of:
+        print_extra_memory(args)
+        return
+    for rule in SIDES.values():
+        rule(*problem(1000, args.dim, args.spread), 5)  # warm
+    rows = []
+    for n_items in args.items:
+        rows.append(measure(n_items, args))
+        print(json.dumps(rows[-1]), flush=True)
+    args.output.mkdir(parents=True, exist_ok=True)
+    name = args.output / "speed_all_pairs"
+    settings = {k: v for k, v in vars(args).items() if k not in ("output", "memory_of")}
+    record = {
+        "date": time.strftime("%Y-%m-%d"),
+        "hardware": f"{platform.machine()}, {args.threads} threads",
+        "torch": torch.__version__,
+        **settings,
+        "rows": rows,
+    }
+    name.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+    draw(rows, args, name.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()
