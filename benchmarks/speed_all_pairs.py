@@ -8,15 +8,14 @@ Four sides, alternating in one process, medians over --repeat rounds:
 - the straightforward exact rule: scan blocks of float32 gains v q, computed entry by
   entry, for a shortlist of the best; take greedy picks from it in float64 while they
   are the best of all pairs; scan again. No bilinear form, sorting or skipping;
-- the same without a shortlist, a float64 scan for every pick: timed over --naive-picks
-  picks and scaled to the batch;
+- a float64 scan for every pick, without a shortlist: timed over --naive-picks picks
+  and scaled to the batch;
 - a bare float32 product Φ Φᵀ over the blocks i <= j: the least that one look at all
   pairs costs.
 
-Items are Gaussian, rewards linear in them with the given spread, M = I + the information
-of 1,000 random past pairs. Both rules must make the same picks. Peak memory is what a
-rule adds to a fresh process. Reports wall and CPU time; judge a busy machine by ratios.
-Writes JSON and PNG next to each other.
+Items are Gaussian, rewards linear in them with the given spread, M = I + information of
+--past random pairs. All rules must make the same picks. Peak memory is what a rule adds
+to a fresh process (Linux only). Judge a busy machine by ratios. Writes JSON and PNG.
 """
 
 import argparse
@@ -37,12 +36,13 @@ BLOCK = 1024
 SHORTLIST = 50_000
 
 
-def problem(n_items, dim, spread, n_past=1000, seed=0):
+def problem(n_items, args, seed=0):
     """Items, rewards and past information."""
+    dim, n_past = args.dim, args.past
     g = torch.Generator().manual_seed(seed)
     embedding = torch.randn(n_items, dim, generator=g, dtype=torch.float64)
     rewards = embedding @ torch.randn(dim, generator=g, dtype=torch.float64)
-    rewards *= spread / rewards.std()
+    rewards *= args.spread / rewards.std()
     first = torch.randint(n_items, (n_past,), generator=g)
     second = (first + torch.randint(1, n_items, (n_past,), generator=g)) % n_items
     p = torch.sigmoid(rewards[first] - rewards[second])
@@ -180,13 +180,14 @@ def extra_memory(side, n_items, args):
     command = [sys.executable, __file__, "--memory-of", side, "--items", str(n_items)]
     command += ["--dim", str(args.dim), "--batch", str(args.batch)]
     command += ["--threads", str(args.threads), "--spread", str(args.spread)]
+    command += ["--past", str(args.past)]
     out = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(out.stdout)
 
 
 def print_extra_memory(args):
-    inputs = problem(args.items[0], args.dim, args.spread)
-    SIDES[args.memory_of](*problem(100, args.dim, args.spread), 2)
+    inputs = problem(args.items[0], args)
+    SIDES[args.memory_of](*problem(100, args), 2)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts here
     before = peak_megabytes()
     SIDES[args.memory_of](*inputs, args.batch)
@@ -195,7 +196,7 @@ def print_extra_memory(args):
 
 def measure(n_items, args):
     """Medians of wall and CPU seconds of each side, and their ratios."""
-    inputs = problem(n_items, args.dim, args.spread)
+    inputs = problem(n_items, args)
     sides = dict(SIDES)
     if n_items > args.max_straightforward:
         del sides["straightforward"], sides["scan per pick"]
@@ -258,6 +259,7 @@ def main():
     add("--batch", type=int, default=500)
     add("--repeat", type=int, default=3)
     add("--spread", type=float, default=1.5, help="standard deviation of the rewards")
+    add("--past", type=int, default=1000, help="pairs already asked")
     add("--threads", type=int, default=torch.get_num_threads())
     add("--max-straightforward", type=int, default=20000, help="items it is run at")
     add("--naive-picks", type=int, default=2)
@@ -269,7 +271,7 @@ def main():
         print_extra_memory(args)
         return
     for rule in SIDES.values():
-        rule(*problem(1000, args.dim, args.spread), 5)  # warm
+        rule(*problem(1000, args), 5)  # warm
     rows = []
     for n_items in args.items:
         rows.append(measure(n_items, args))

@@ -1,6 +1,6 @@
 """From a file of responses to a reward model: ask 200 comparisons, compare strategies.
 
-    python examples/quickstart.py                          the answers that ship with skarm
+    python examples/quickstart.py                          answers that ship with skarm
     python examples/quickstart.py --data mine.jsonl --ask  your responses, your answers
     python examples/quickstart.py --data mine.csv --reward rating --model path/or/name
 
@@ -163,7 +163,7 @@ def run(world, features, strategy, seed, args):
 
 
 def compare(world, features, args):
-    """Learning curves of every strategy and seed: {strategy: (n_seeds, n_rounds, 3)}."""
+    """Learning curves by strategy, each (n_seeds, n_rounds, 3), and one learner."""
     jobs = [(s, seed) for seed in range(args.seeds) for s in STRATEGIES]
     results = Parallel(n_jobs=args.jobs, return_as="generator_unordered")(
         delayed(run)(world, features, strategy, seed, args) for strategy, seed in jobs
@@ -239,10 +239,8 @@ def print_extremes(extremes):
     for title, answers in zip(("Most", "Least"), extremes, strict=True):
         print(f"{title} preferred answers")
         for a in answers:
-            prompt, response = (shorten(text, 70) for text in (a.prompt, a.response))
-            print(
-                f"  {a.reward:+.2f} ± {a.std:.2f}  {prompt}\n                  {response}"
-            )
+            print(f"  {a.reward:+.2f} ± {a.std:.2f}  {shorten(a.prompt, 70)}")
+            print(f"{'':>16}  {shorten(a.response, 70)}")
 
 
 def shorten(text, width):
