@@ -115,3 +115,10 @@ def test_bad_params_raise_here_too(monkeypatch, world):
     ):
         with pytest.raises(ValueError, match=message):
             query(monkeypatch, 100, pool, strategy_params=params)
+
+
+def test_identities_are_chosen_from_a_sample(monkeypatch):
+    pool = Comparisons.all_pairs(np.eye(60))
+    picks, _ = query(monkeypatch, 400, pool, n_pairs=20)
+    assert len(np.unique(picks)) == 20
+    assert len(np.unique(pool[picks].pairs)) > 36  # hardly an item twice

@@ -203,7 +203,10 @@ def greedy_d_every_pair(
 
     Notes
     -----
-    Cost and memory: see :func:`skarm._all_pairs.greedy_d_all_pairs`.
+    Cost and memory: see :func:`skarm._all_pairs.greedy_d_all_pairs`. An embedding with
+    more than a quarter as many dimensions as items, such as one-hot identities, makes
+    masses of pairs tie, and looking at each is slow; there the design's sample of pairs
+    are the candidates.
 
     References
     ----------
@@ -212,6 +215,10 @@ def greedy_d_every_pair(
        Neural Computation 4, 1992, for κ.
     """
     _check_variance(variance)
+    if design.embedding.shape[1] > len(design.embedding) // 4:
+        few = {"eligible": eligible, "variance": variance}
+        picks = greedy_d_optimal(design, n_pairs, rng=rng, **few)
+        return Picks(design.pairs[picks.positions], picks.utilities)
     shrink = 1.0
     if variance == "posterior":
         mean_variance = design.reward_difference_variances.mean()
