@@ -172,7 +172,7 @@ def train_layers(
     best, best_loss, since, history = None, np.inf, 0, []
     n_train = len(train.y)
     if batch_size == "auto":
-        batch_size = 1024 if n_train > 8192 else n_train
+        batch_size = 1024 if n_train > 8192 else 128
     n_batches = -(-n_train // batch_size)
     converged, n_iter = False, 0
     bar = _bar(max_iter, progress)

@@ -60,7 +60,8 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     weight_decay : float, default=1e-2
         Decoupled decay of the hidden layers, as in AdamW.
     batch_size : int or "auto", default="auto"
-        Comparisons per step. "auto" takes all at once up to 8,192, else 1,024.
+        Comparisons per step. "auto" takes 128, or 1,024 of more than 8,192; noisy steps
+        generalize better than all at once.
     max_iter : int, default=1000
         Newton iterations of a linear fit; epochs of a network.
     tol : float, default=1e-8
