@@ -37,12 +37,18 @@ from skarm.annotators import (
     SimulatedAnnotator,
     TerminalAnnotator,
 )
-from skarm.datasets import load_assistant_answers, read_preferences, read_responses
+from skarm.datasets import (
+    load_assistant_answers,
+    read_columns,
+    read_preferences,
+    read_responses,
+)
 from skarm.metrics import best_of_n, grouped_spearman, pairwise_accuracy
 from skarm.text import SentenceEmbedder, train_static_embedding
 
 STRATEGIES = ("random", "d_optimal", "auto")
 NAMES = {"auto": "skarm default", "d_optimal": "paper's d_optimal"}
+TITLES = {"best of n": "best of n (0 = average, 1 = best)"}
 METRICS = ("Spearman per prompt", "best of n", "pair accuracy")
 
 
@@ -52,28 +58,37 @@ def read_world(args):
         data = load_assistant_answers()
         return Bunch(**data, reward=data.ratings, recorded=None)
     try:
+        columns = read_columns(args.data)
+        if "chosen" not in columns:
+            data = read_responses(args.data)
+            return Bunch(**data, reward=read_reward(columns, args), recorded=None)
         data = read_preferences(args.data)
-    except ValueError:
-        data = read_responses(args.data)
-    else:  # what people preferred: a response's reward is its share of wins
-        first, second = data.comparisons.pairs.T
-        wins = np.bincount(first, minlength=len(data.responses))
-        shown = wins + np.bincount(second, minlength=len(data.responses))
-        return Bunch(**data, reward=wins / shown, recorded=(data.comparisons, data.y))
-    if args.reward is None and not args.ask:
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
+    # What people preferred: a response's reward is its share of wins.
+    first, second = data.comparisons.pairs.T
+    wins = np.bincount(first, minlength=len(data.responses))
+    shown = wins + np.bincount(second, minlength=len(data.responses))
+    return Bunch(**data, reward=wins / shown, recorded=(data.comparisons, data.y))
+
+
+def read_reward(columns, args):
+    """The ratings that --reward names, or None where a person answers."""
+    if args.reward is None:
+        if args.ask:
+            return None
         sys.exit(
             "Say where the answers come from: --reward COLUMN simulates an annotator "
-            f"from ratings (columns here: {', '.join(data.columns)}), --ask asks you."
+            f"from ratings (columns here: {', '.join(columns)}), --ask asks you."
         )
-    reward = None
-    if args.reward is not None:
-        if args.reward not in data.columns:
-            sys.exit(
-                f"--reward must name a column of {args.data}: "
-                f"{', '.join(data.columns)}. Got {args.reward!r}."
-            )
-        reward = data.columns[args.reward]
-    return Bunch(**data, reward=reward, recorded=None)
+    reward = columns.get(args.reward)
+    if reward is None or reward.dtype == object or np.isnan(reward).any():
+        what = "is not there" if reward is None else "has texts or empty cells"
+        sys.exit(
+            f"--reward must name a column of {args.data} with a number in every row. "
+            f"{args.reward!r} {what}; the columns are {', '.join(columns)}."
+        )
+    return reward
 
 
 def embed(world, model):
@@ -85,11 +100,17 @@ def embed(world, model):
         features = embedder.transform(texts)
     else:
         with tempfile.TemporaryDirectory() as folder:
-            path = train_static_embedding(list(world.responses), f"{folder}/model")
+            try:
+                path = train_static_embedding(list(world.responses), f"{folder}/model")
+            except ValueError as error:
+                sys.exit(
+                    f"These texts cannot train an embedding; pass --model. {error}"
+                )
             embedder = SentenceEmbedder(path, normalize=True, cache=False)
             features = np.asarray(embedder.transform(world.responses))
     seconds = time.perf_counter() - started
-    print(f"Embedded {len(features):,} responses in {seconds:.0f} s.")
+    what = "responses" if model is None else "prompts with responses"
+    print(f"Embedded {len(features):,} {what} in {seconds:.0f} s.")
     return features
 
 
@@ -154,10 +175,17 @@ def run(world, features, strategy, seed, args):
     pool = make_pool(world, features, train)
     annotator = make_annotator(world, train, args.temperature, seed)
     learner = make_learner(strategy, seed)
+    if len(pool) < args.pairs:
+        raise SystemExit(
+            f"The training prompts must hold at least --pairs {args.pairs} pairs of "
+            f"responses. Got {len(pool)}. Bring more responses, or lower --pairs."
+        )
     curve = []
-    for _ in range(args.rounds):
-        _, asked = learner.query(pool, n_pairs=args.pairs)
-        learner.teach(asked, annotator(asked))
+    for round_ in range(args.rounds):
+        n_pairs = min(args.pairs, len(pool) - round_ * args.pairs)
+        if n_pairs > 0:  # a small pool is asked to its end
+            _, asked = learner.query(pool, n_pairs=n_pairs)
+            learner.teach(asked, annotator(asked))
         curve.append(evaluate(world, test, learner.predict(features[test])))
     return strategy, seed, curve, learner
 
@@ -181,12 +209,18 @@ def ask_person(world, features, args):
     every = np.arange(len(features))
     pool = make_pool(world, features, every)
     learner = make_learner("auto", 0)
-    annotator = TerminalAnnotator(
-        world.responses, prompts=world.prompts, path=args.answers
-    )
+    try:
+        annotator = TerminalAnnotator(
+            world.responses, prompts=world.prompts, path=args.answers
+        )
+    except ValueError as error:  # answers about other texts, or a damaged file
+        sys.exit(str(error))
     print(f"Every answer is saved to {args.answers}; run this again to go on.")
-    for _ in range(args.rounds):
-        _, asked = learner.query(pool, n_pairs=min(args.pairs, len(pool)))
+    for round_ in range(args.rounds):
+        n_pairs = min(args.pairs, len(pool) - round_ * args.pairs)
+        if n_pairs <= 0:
+            break
+        _, asked = learner.query(pool, n_pairs=n_pairs)
         try:
             learner.teach(asked, annotator(asked))
         except AnnotationStopped as stopped:
@@ -203,7 +237,9 @@ def ask_person(world, features, args):
 def print_table(curves, args):
     shown = sorted({max(0, r) for r in (0, 1, 3, args.rounds - 1) if r < args.rounds})
     head = f"{'labels':>6}  {'strategy':<18}" + "".join(f"{m:>22}" for m in METRICS)
-    print(f"\nOn unseen prompts, mean ± sd over {args.seeds} seeds\n{head}")
+    print(f"\nOn unseen prompts, mean ± sd over {args.seeds} seeds")
+    print("(best of n, n = 4 or fewer responses: 0 = average, 1 = best)")
+    print(head)
     for r in shown:
         for strategy, runs in curves.items():
             mean, sd = runs[:, r].mean(axis=0), runs[:, r].std(axis=0)
@@ -268,7 +304,7 @@ def draw(curves, extremes, args):
                 ax.fill_between(
                     labels, mean - error, mean + error, color=color, alpha=0.18, lw=0
                 )
-            ax.set(xlabel="comparisons answered", title=metric)
+            ax.set(xlabel="comparisons answered", title=TITLES.get(metric, metric))
             ax.grid(alpha=0.25)
             ax.spines[["top", "right"]].set_visible(False)
         axes[0].legend(frameon=False)
@@ -289,7 +325,7 @@ def draw(curves, extremes, args):
                 + textwrap.fill(shorten(a.response, 240), 84)
             )
             ax.text(
-                *(0, 1 - k / 3, text.replace("$", r"\$")),
+                *(0.02, 1 - k / 3, text.replace("$", r"\$")),
                 va="top",
                 fontsize=8.5,
                 transform=ax.transAxes,

@@ -1,12 +1,25 @@
 """skarm: which comparisons to ask for, a reward model on the answers, how sure it is.
 
 Choose the pairs of LLM responses that people should compare next, fit a
-Bradley–Terry reward model on their answers, and see how sure it is. The data
-convention is in :mod:`skarm.comparisons`.
+Bradley–Terry reward model on their answers, and see how sure it is.
+
+==================  ==============================================================
+`comparisons`       the data convention: items, pairs, outcomes (start here)
+`bradley_terry`     the reward model; `_likelihood` (formulas), `_linear` (exact fit
+                    and evidence), `_networks` and `_training` (MLP), `_posterior`
+`sampler`           which pairs to ask: `strategies` on a `Design`; `_fisher` (the
+                    information), `_all_pairs` and `_pair_scan` (among every pair)
+`learner`           the loop of asking, answering and refitting
+`itemwise`, `text`  what comes before the model: item steps, embedding
+`annotators`        who answers
+`metrics`           how good it is
+`datasets`          sample data, readers, synthetic comparisons
+==================  ==============================================================
 """
 
 __version__ = "0.1.0"
 
+from skarm import annotators, datasets, metrics, strategies, text
 from skarm.bradley_terry import BradleyTerryRegressor
 from skarm.comparisons import Comparisons
 from skarm.itemwise import ItemwiseTransformer, make_reward_pipeline
@@ -19,5 +32,10 @@ __all__ = [
     "BradleyTerryRegressor",
     "Comparisons",
     "ItemwiseTransformer",
+    "annotators",
+    "datasets",
     "make_reward_pipeline",
+    "metrics",
+    "strategies",
+    "text",
 ]

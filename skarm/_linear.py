@@ -22,6 +22,8 @@ __all__ = ["LinearFit", "fit_linear"]
 MAX_DENSE = 4096
 #: "auto" searches prior standard deviations of the reward difference in this range.
 PRIOR_SD_RANGE = (1e-2, 1e2)
+#: Median of its prior, in nats, and the standard deviation of its logarithm.
+PRIOR_SD, PRIOR_LOG_SD = 1.5, 1.0
 
 
 class LinearFit(NamedTuple):
@@ -73,13 +75,15 @@ def fit_linear(items, pairs, y, weights, *, alpha, tol, max_iter, coef_init=None
 
 
 def _fit_by_evidence(loss, start, expand, threshold, max_iter):
-    """Maximise the Laplace log evidence over log alpha.
+    """Maximise the Laplace log evidence, and a weak prior, over log alpha.
 
     log Z(alpha) = -f(ŵ) + d/2 log alpha - 1/2 log det(H + alpha I), MacKay (1992). A
     coarse scan from strong to weak priors, each fit warm-started from the last, then
-    a bounded search about the best. The range is set by the features: the prior
-    standard deviation sqrt(mean ‖x‖² / alpha) of a reward difference lies between
-    0.01 and 100 nats.
+    a bounded search about the best. A few answers say next to nothing about alpha, and
+    the evidence may rise all the way to "all rewards are equal, for certain". So
+    τ = sqrt(mean ‖x‖² / alpha), the prior standard deviation of a reward difference,
+    has a log-normal prior; a hundred answers outweigh it. τ stays within
+    `PRIOR_SD_RANGE`.
     """
     scale = loss.mean_square() or 1.0
     state = {"coef": start, "n_iter": 0, "converged": True}
@@ -95,17 +99,22 @@ def _fit_by_evidence(loss, start, expand, threshold, max_iter):
             -loss.value(coef, alpha) + len(coef) / 2 * log_alpha - half_log_det
         ).item()
 
+    def objective(log_alpha):
+        log_sd = (np.log(scale) - log_alpha) / 2
+        misfit = (log_sd - np.log(PRIOR_SD)) / PRIOR_LOG_SD
+        return log_evidence(log_alpha) - misfit**2 / 2
+
     weakest, strongest = (np.log(scale / sd**2) for sd in reversed(PRIOR_SD_RANGE))
     grid = np.linspace(strongest, weakest, 9)
     values = []
     for log_alpha in grid:
-        values.append(log_evidence(log_alpha))
+        values.append(objective(log_alpha))
         if max(values) - values[-1] > 10:  # e¹⁰ times less likely, and falling
             break
     best = int(np.argmax(values))
     state["coef"] = np.zeros_like(start)
     search = minimize_scalar(
-        lambda t: -log_evidence(t),
+        lambda t: -objective(t),
         bounds=(grid[min(best + 1, len(grid) - 1)], grid[max(best - 1, 0)]),
         method="bounded",
         options={"xatol": 0.02},

@@ -11,6 +11,7 @@ often, in whatever batch and on whichever side it is asked; exchanging first and
 gives ``1 - y``.
 """
 
+import hashlib
 import json
 import numbers
 import os
@@ -328,6 +329,7 @@ class TerminalAnnotator:
             "second": second,
             "y": None if np.isnan(y) else y,
             "shown_first": a,
+            "texts": self._fingerprint(first, second),
             "seconds": round(time.perf_counter() - start, 3),
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
         }
@@ -345,12 +347,20 @@ class TerminalAnnotator:
                     raise ValueError(
                         f"{self.path} must hold one answer per line. Got, on line "
                         f"{number}, {line[:80]!r} ({type(error).__name__}: {error}). "
-                        "Repair or delete that line."
+                        "Repair or delete that line, or name another file."
                     ) from error
+
+    def _fingerprint(self, first, second):
+        """Tells whether an item index still means the same text."""
+        texts = [str(self.texts[int(item)]) for item in (first, second)]
+        return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
     def _remember(self, record):
         pair = [[record["first"], record["second"]]]
         _, (low,), (high,) = _check_pairs(pair, len(self.texts))
+        known = record.get("texts")
+        if known not in (None, self._fingerprint(record["first"], record["second"])):
+            raise ValueError("the answer is about other texts than those given")
         y = np.nan if record["y"] is None else float(record["y"])
         if y < 0 or y > 1:
             raise ValueError(f"y must be in [0, 1] or null. Got {y}")

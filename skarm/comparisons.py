@@ -219,8 +219,9 @@ class Comparisons:
         X = as_numpy(X)
         if X.ndim != 3 or X.shape[1] != 2:
             raise ValueError(
-                "an array of comparisons must have shape (n_pairs, 2, n_features). "
-                f"Got shape {X.shape}. To score blocks of responses, pass items: "
+                "pass Comparisons, such as Comparisons.all_pairs(items) or what query "
+                "returned, or an array of comparisons of shape (n_pairs, 2, n_features)"
+                f". Got shape {X.shape}. To score blocks of responses, pass items: "
                 "predict(E.reshape(-1, n_features)).reshape(n_prompts, n_responses)."
             )
         pairs = np.arange(2 * len(X), dtype=np.intp).reshape(-1, 2)

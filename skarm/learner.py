@@ -37,7 +37,9 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     sampler : ActiveComparisonSampler
         The query strategy; cloned.
     budget : int, default=None
-        Most comparisons to ask in all; None asks as long as there are candidates.
+        Most comparisons to ask in all, skipped ones included; None asks as long as
+        there are candidates. A search over strategies needs a budget well below the
+        recorded answers of a fold: asking for all of them leaves nothing to choose.
     n_initial : int, default=32
         Pairs of the first round of a replay, chosen without a model.
     n_pairs : int, default=32
@@ -261,13 +263,15 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         self.asked_indices_ = recorded[order]
         return self
 
-    def predict(self, X):
+    def predict(self, X, **predict_params):
         """Rewards of items, or preference probabilities of comparisons.
 
         Parameters
         ----------
         X : items, Comparisons, or array (n, 2, n_features)
             What to predict, as raw as what the pipeline was given.
+        **predict_params : dict
+            For the model, such as ``return_std=True``.
 
         Returns
         -------
@@ -280,7 +284,7 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
             Before the first answer.
         """
         self._check_taught()
-        return self.estimator_.predict(X)
+        return self.estimator_.predict(X, **predict_params)
 
     def score(self, X, y):
         """Pairwise accuracy of the model on comparisons.

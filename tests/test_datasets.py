@@ -88,7 +88,11 @@ def test_groups_are_prompts_where_no_id_is_given(tmp_path):
             "Line 2 of .* is not",
         ),
         ("r.jsonl", '\n["a"]\n', "Line 2 of .* is a list"),
-        ("r.jsonl", '{"prompt": "a", "answer": "b"}\n', "'response' must hold a text"),
+        (
+            "r.jsonl",
+            '{"prompt": "a", "answer": "b"}\n',
+            r"lacks \['response'\].*'answer'",
+        ),
         ("r.jsonl", '{"prompt": "a", "response": 3}\n', r"Line 1 of .* has 3"),
         ("r.jsonl", "", "at least one row"),
         ("r.csv", "prompt,response\na,b\nc\n", "Line 3 of .* another number"),
@@ -120,6 +124,13 @@ def test_preferences_store_each_response_once(tmp_path):
     assert data.prompts[data.comparisons.pairs[:, 0]].tolist() == ["p", "p", "q"]
     assert data.y.tolist() == [1, 1, 1]
     assert data.comparisons.pair_groups().tolist() == [0, 0, 1]
+
+
+def test_preferences_without_prompts_are_groups_of_their_own(tmp_path):
+    rows = [{"chosen": "a", "rejected": "b"}, {"chosen": "a", "rejected": "c"}]
+    data = read_preferences(write_rows(tmp_path / "p.jsonl", rows))
+    assert data.groups.tolist() == [0, 0, 1, 1]
+    assert data.responses.tolist() == ["a", "b", "a", "c"]
 
 
 def test_preference_of_a_response_to_itself_is_refused(tmp_path):

@@ -1,11 +1,14 @@
 """The examples run as a person would run them."""
 
+import csv
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from skarm.datasets import load_assistant_answers
 
 QUICKSTART = Path(__file__).resolve().parents[1] / "examples" / "quickstart.py"
 
@@ -65,5 +68,34 @@ def test_quickstart_says_what_is_missing(tmp_path):
     path.write_text("prompt,response,stars\na,b,1\na,c,2\n")
     result = quickstart(tmp_path, "--data", path, check=False)
     assert result.returncode != 0 and "--reward COLUMN" in result.stderr
-    result = quickstart(tmp_path, "--data", path, "--reward", "x", check=False)
-    assert result.returncode != 0 and "must name a column" in result.stderr
+    for reward in ("x", "response"):
+        args = ("--data", path, "--reward", reward)
+        result = quickstart(tmp_path, *args, check=False)
+        assert result.returncode != 0 and "must name a column" in result.stderr
+    path.write_text("question,answer\na,b\n")
+    result = quickstart(tmp_path, "--data", path, "--ask", check=False)
+    assert "lacks ['prompt', 'response']" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_quickstart_asks_a_small_pool_to_its_end(tmp_path):
+    data = load_assistant_answers()
+    path = tmp_path / "mine.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["prompt", "response", "stars"])
+        rows = zip(data.prompts, data.responses, data.ratings, strict=True)
+        writer.writerows(list(rows)[:60])
+    args = ("--data", path, "--reward", "stars", "--seeds", 1, "--pairs", 20)
+    result = quickstart(tmp_path, *args)
+    assert_table_and_picture(result, tmp_path)
+
+
+def test_saved_answers_do_not_pass_to_other_texts(tmp_path):
+    quickstart(tmp_path, "--ask", "--rounds", 1, "--pairs", 2, answers="1\n1\n")
+    path = tmp_path / "mine.csv"
+    words = [f"{a}{b}{c}" for a in "abcdef" for b in "xyzuvw" for c in "klmnop"]
+    rows = [f"Question {k // 6}?,answer {word}" for k, word in enumerate(words * 2)]
+    path.write_text("\n".join(["prompt,response", *rows]))
+    result = quickstart(tmp_path, "--ask", "--data", path, check=False)
+    assert "about other texts" in result.stderr

@@ -11,7 +11,7 @@ from sklearn.utils import Bunch
 from skarm._optional import import_optional
 from skarm.comparisons import Comparisons
 
-__all__ = ["read_preferences", "read_responses"]
+__all__ = ["read_columns", "read_preferences", "read_responses"]
 
 
 def read_responses(path):
@@ -46,7 +46,7 @@ def read_responses(path):
     >>> read_responses(path).responses
     array(['Two miles.', 'Far.'], dtype=object)
     """
-    columns = _read_columns(path, ["prompt", "response"])
+    columns = read_columns(path, ["prompt", "response"])
     return Bunch(
         prompts=columns["prompt"],
         responses=columns["response"],
@@ -62,7 +62,8 @@ def read_preferences(path):
     ----------
     path : str or path-like
         A file as for :func:`read_responses`, with the columns ``chosen`` and
-        ``rejected``, and usually ``prompt``.
+        ``rejected``, and ``prompt``, unless the responses contain theirs: then every
+        row is a group of its own.
 
     Returns
     -------
@@ -80,23 +81,25 @@ def read_preferences(path):
     Winner-first data is legitimate: neither the fit nor a strategy depends on which
     response of a pair comes first.
     """
-    columns = _read_columns(path, ["chosen", "rejected"])
+    columns = read_columns(path, ["chosen", "rejected"])
     n = len(columns["chosen"])
-    prompts = columns.get("prompt", np.full(n, "", dtype=object))
+    groups = prompts = columns.get("prompt")
+    if prompts is None:
+        prompts, groups = np.full(n, "", dtype=object), np.arange(n)
     number, pairs = {}, np.empty((n, 2), dtype=np.intp)
     for row in range(n):
         for side, name in enumerate(("chosen", "rejected")):
-            key = (prompts[row], columns[name][row])
+            key = (groups[row], prompts[row], columns[name][row])
             pairs[row, side] = number.setdefault(key, len(number))
         if pairs[row, 0] == pairs[row, 1]:
             raise ValueError(
                 f"chosen and rejected must differ. Row {row + 1} of {path} prefers a "
                 "response to itself. Drop it."
             )
-    prompts, responses = (
+    groups, prompts, responses = (
         np.array(column, dtype=object) for column in zip(*number, strict=True)
     )
-    groups = np.unique(prompts.astype(str), return_inverse=True)[1].reshape(-1)
+    groups = np.unique(groups.astype(str), return_inverse=True)[1].reshape(-1)
     return Bunch(
         prompts=prompts,
         responses=responses,
@@ -106,8 +109,26 @@ def read_preferences(path):
     )
 
 
-def _read_columns(path, required):
-    """Every column of a file as an array; `required` ones hold texts."""
+def read_columns(path, required=()):
+    """Read every column of a file.
+
+    Parameters
+    ----------
+    path : str or path-like
+        As for :func:`read_responses`.
+    required : sequence of str, default=()
+        Columns that must be there, with a text in every row.
+
+    Returns
+    -------
+    columns : dict of str to ndarray
+        Numbers as floats (missing as NaN), everything else as objects.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As for :func:`read_responses`.
+    """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(
@@ -131,14 +152,20 @@ def _read_columns(path, required):
         )
     if not rows:
         raise ValueError(f"path must hold at least one row. {path} is empty.")
+    names = dict.fromkeys(name for _, row in rows for name in row)
+    missing = [name for name in required if name not in names]
+    if missing:
+        raise ValueError(
+            f"the file must have the columns {list(required)}. {path} lacks {missing}; "
+            f"its columns are {list(names)}. Rename them."
+        )
     for line, row in rows:
         for name in required:
             if not isinstance(row.get(name), str):
                 raise ValueError(
                     f"column {name!r} must hold a text in every row. Line {line} of "
-                    f"{path} has {row.get(name)!r}; its columns are {sorted(row)}."
+                    f"{path} has {row.get(name)!r}. Fill it in, or drop the row."
                 )
-    names = dict.fromkeys(name for _, row in rows for name in row)
     return {name: _column([row.get(name) for _, row in rows]) for name in names}
 
 
