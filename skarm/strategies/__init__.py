@@ -7,7 +7,7 @@ enumerates no pairs and validates nothing. Adding one is a function and a line b
 """
 
 from skarm.strategies._design import Design
-from skarm.strategies._selection import Picks
+from skarm.strategies._selection import Picks, Selection, top_n
 from skarm.strategies.baseline import random
 from skarm.strategies.optimal_design import (
     d_optimal,
@@ -22,6 +22,7 @@ from skarm.strategies.uncertainty import entropy, max_difference
 __all__ = [
     "Design",
     "Picks",
+    "Selection",
     "d_optimal",
     "entropy",
     "get_strategy",
@@ -30,6 +31,7 @@ __all__ = [
     "max_difference",
     "past_aware_d_optimal",
     "random",
+    "top_n",
     "v_optimal",
     "xtx",
 ]
