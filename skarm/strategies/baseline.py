@@ -3,11 +3,19 @@
 import numpy as np
 
 from skarm._enumeration import sample_indices
+from skarm.strategies._registry import register
 from skarm.strategies._selection import Picks, top_n
 
 __all__ = ["random"]
 
 
+@register(
+    needs_model=False,
+    needs_posterior=False,
+    batch_aware=False,
+    cost="O(k)",
+    source="baseline",
+)
 def random(design, n_pairs, *, rng):
     """Pairs drawn uniformly, without replacement.
 

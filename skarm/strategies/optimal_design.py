@@ -14,6 +14,7 @@ import torch
 
 from skarm import _fisher
 from skarm._all_pairs import greedy_d_all_pairs
+from skarm.strategies._registry import register
 from skarm.strategies._selection import Picks, bulk, eligible_positions, top_n
 
 __all__ = [
@@ -29,6 +30,13 @@ __all__ = [
 PAPER_RIDGE = 1e-6
 
 
+@register(
+    needs_model=False,
+    needs_posterior=False,
+    batch_aware=False,
+    cost="O(n d + m d² + d³)",
+    source="Shen et al. 2025, arXiv 2502.04354",
+)
 def xtx(design, n_pairs, *, rng):
     """The paper's linear design (XtX): top leverage xᵀ (Σ_pool x xᵀ + 1e-6 I)⁻¹ x.
 
@@ -58,6 +66,13 @@ def xtx(design, n_pairs, *, rng):
     return _top_leverage(design, n_pairs, rng, np.ones(design.n_pairs))
 
 
+@register(
+    needs_model=False,
+    needs_posterior=False,
+    batch_aware=False,
+    cost="O(n d + m d² + d³)",
+    source="Shen et al. 2025, arXiv 2502.04354",
+)
 def d_optimal(design, n_pairs, *, rng):
     """The paper's D-optimal rule: top leverage v xᵀ (Σ_pool v x xᵀ + 1e-6 I)⁻¹ x.
 
@@ -87,6 +102,13 @@ def d_optimal(design, n_pairs, *, rng):
     return _top_leverage(design, n_pairs, rng, design.variances)
 
 
+@register(
+    needs_model=False,
+    needs_posterior=True,
+    batch_aware=False,
+    cost="O(n d + m d² + d³)",
+    source="Shen et al. 2025, arXiv 2502.04354",
+)
 def past_aware_d_optimal(design, n_pairs, *, rng):
     """The paper's PA D-optimal: as `d_optimal`, with Σ_past v x xᵀ added to the matrix.
 
@@ -117,6 +139,13 @@ def past_aware_d_optimal(design, n_pairs, *, rng):
     return _top_leverage(design, n_pairs, rng, design.variances, past)
 
 
+@register(
+    needs_model=False,
+    needs_posterior=True,
+    batch_aware=True,
+    cost="O(k (m d + n) + n d + m d² + d³)",
+    source="Guo et al. 2018; Kveton et al. 2025, arXiv 2503.01076",
+)
 def greedy_d_optimal(design, n_pairs, *, rng, eligible="auto", variance="posterior"):
     """Greedy D-optimal batch: each pick raises log det(alpha I + past + batch) most.
 
@@ -240,6 +269,13 @@ def greedy_d_every_pair(
     return Picks(pairs.numpy(), np.asarray(gains))
 
 
+@register(
+    needs_model=False,
+    needs_posterior=True,
+    batch_aware=True,
+    cost="O(k (m d + n) + n d + m d² + d³)",
+    source="Ash et al. 2021, arXiv 2106.09675",
+)
 def v_optimal(design, n_pairs, *, rng, eligible="auto", variance="posterior"):
     """Greedy V-optimal batch: each pick lowers tr(A (alpha I + past + batch)⁻¹) most.
 

@@ -3,11 +3,19 @@
 import numpy as np
 from scipy.special import expit, xlogy
 
+from skarm.strategies._registry import register
 from skarm.strategies._selection import Picks, top_n
 
 __all__ = ["entropy", "max_difference"]
 
 
+@register(
+    needs_model=True,
+    needs_posterior=False,
+    batch_aware=False,
+    cost="O(n log n)",
+    source="Muldrew et al. 2024, arXiv 2402.08114",
+)
 def entropy(design, n_pairs, *, rng):
     """Pairs whose answer is least certain: largest entropy of P(first preferred).
 
@@ -48,6 +56,13 @@ def entropy(design, n_pairs, *, rng):
     return Picks(picks.positions, entropies[picks.positions])
 
 
+@register(
+    needs_model=True,
+    needs_posterior=False,
+    batch_aware=False,
+    cost="O(n log n)",
+    source="Shen et al. 2025, arXiv 2502.04354 (baseline)",
+)
 def max_difference(design, n_pairs, *, rng):
     """Pairs with the largest |reward difference|.
 

@@ -1,0 +1,86 @@
+"""The registry: names, aliases, and the table of strategies."""
+
+import pytest
+
+import skarm.strategies
+from skarm import ActiveComparisonSampler
+from skarm.strategies import get_strategy, get_strategy_names, strategy_table
+from skarm.strategies._registry import ALIASES, AUTO, register
+
+NAMES = get_strategy_names()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_strategy_can_be_imported_and_documents_its_cost_and_source(name):
+    function = get_strategy(name)
+    assert getattr(skarm.strategies, name) is function
+    assert name in skarm.strategies.__all__
+    assert "Cost" in function.__doc__ or "cost" in function.__doc__
+    assert ".. [1]" in function.__doc__ or name == "random"
+
+
+def test_the_table_has_a_row_per_strategy_and_says_what_the_registry_says():
+    lines = strategy_table().splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert {len(row) for row in cells} == {7}
+    assert [row[0] for row in cells[2:]] == [f"`{name}`" for name in NAMES]
+    frame = strategy_table("frame")
+    assert frame["name"].tolist() == NAMES
+    assert list(frame.columns[1:]) == [c.replace(" ", "_") for c in _words(cells[0])]
+    for row, (_, facts) in zip(cells[2:], frame.iterrows(), strict=True):
+        for cell, fact in zip(row[1:], facts[1:], strict=True):
+            assert cell == {True: "yes", False: "no"}.get(fact, fact)
+    assert (frame[["family", "cost", "source"]] != "").all().all()
+
+
+def _words(header):
+    return [column.replace("-", " ") for column in header[1:]]
+
+
+def test_the_table_is_text_or_a_frame():
+    with pytest.raises(ValueError, match=r"format must be 'markdown' or .* Got 'x'"):
+        strategy_table("x")
+
+
+def test_a_frame_without_pandas_names_the_extra(monkeypatch):
+    def hide(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr("skarm._optional.import_module", hide)
+    message = r"strategy_table\(format='frame'\) needs pandas.*skarm\[parquet\]"
+    with pytest.raises(ImportError, match=message):
+        strategy_table("frame")
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_an_alias_is_its_strategy_with_the_parameters_filled_in(alias):
+    name, params, why = ALIASES[alias]
+    assert why
+    assert alias not in NAMES
+    function = get_strategy(alias)
+    if params:
+        assert function.func is get_strategy(name)
+        assert function.keywords == params
+    else:
+        assert function is get_strategy(name)
+
+
+def test_auto_names_a_registered_strategy():
+    assert get_strategy("auto") is get_strategy(AUTO)
+
+
+def test_unknown_names_raise_and_list_the_aliases():
+    with pytest.raises(ValueError, match=r"or an alias of one, \['a.*Got 'best'"):
+        ActiveComparisonSampler("best").query([[[0.0], [1.0]]])
+
+
+def test_registering_leaves_the_function_as_it_was(monkeypatch):
+    monkeypatch.setattr("skarm.strategies._registry._REGISTRY", {})
+
+    def mine(design, n_pairs, *, rng):
+        return range(n_pairs)
+
+    facts = dict.fromkeys(["needs_model", "needs_posterior", "batch_aware"], False)
+    assert register(**facts, cost="O(k)", source="me", family="own")(mine) is mine
+    assert get_strategy_names("own") == ["mine"] == get_strategy_names()
+    assert get_strategy("mine") is mine
