@@ -52,6 +52,8 @@ def information(embedding, first, second, weights):
     information : Tensor of shape (d, d)
         Symmetric positive semi-definite.
     """
+    # Only differences count: the level of Φ may go, and would cost digits.
+    embedding = embedding - embedding.mean(dim=0)
     if embedding.is_cuda:
         flow = torch.zeros_like(embedding)
         chunks = (side.split(CHUNK_SIZE) for side in (first, second, weights))
@@ -62,8 +64,7 @@ def information(embedding, first, second, weights):
     else:
         arrays = (t.numpy() for t in (embedding, first, second, weights))
         flow = torch.as_tensor(_flow(*arrays), dtype=embedding.dtype)
-    # The flow sums to zero, so the level of Φ may go: it would cost digits.
-    total = (embedding - embedding.mean(dim=0)).T @ flow
+    total = embedding.T @ flow
     return (total + total.T) / 2
 
 
