@@ -17,6 +17,7 @@ __all__ = [
     "greedy_v",
     "information",
     "leverage",
+    "second_moment",
     "squared_lengths",
 ]
 
@@ -59,6 +60,12 @@ def information(embedding, first, second, weights):
     # The flow sums to zero, so the level of Φ may go: it would cost digits.
     total = (embedding - embedding.mean(dim=0)).T @ flow
     return (total + total.T) / 2
+
+
+def second_moment(embedding, first, second):
+    """Mean of x xᵀ over pairs, (d, d); see :func:`information`."""
+    weights = embedding.new_full((len(first),), 1 / max(len(first), 1))
+    return information(embedding, first, second, weights)
 
 
 def factor(matrix):

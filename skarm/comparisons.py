@@ -377,15 +377,14 @@ class Comparisons:
         """
         if self.is_lazy:
             return self
-        used, inverse = np.unique(self._pairs, return_inverse=True)
-        if len(used) == self.n_items:
+        is_used = np.zeros(self.n_items, dtype=bool)
+        is_used[self._pairs] = True
+        if is_used.all():
             return self
-        groups = None if self.groups is None else self.groups[used]
-        return self._make(
-            _safe_indexing(self.items, used),
-            inverse.reshape(-1, 2).astype(np.intp),
-            groups,
-        )
+        groups = None if self.groups is None else self.groups[is_used]
+        place = np.cumsum(is_used) - 1
+        items = _safe_indexing(self.items, np.flatnonzero(is_used))
+        return self._make(items, place[self._pairs], groups)
 
     def with_items(self, items):
         """Return the same pairs over other items, row for row.

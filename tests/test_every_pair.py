@@ -9,6 +9,7 @@ from skarm import (
     ActiveRewardLearner,
     BradleyTerryRegressor,
     Comparisons,
+    _candidates,
     make_reward_pipeline,
     sampler,
 )
@@ -33,7 +34,7 @@ def fitted(pool, annotator, n=60):
 
 
 def query(monkeypatch, limit, pool, **params):
-    monkeypatch.setattr(sampler, "MAX_CANDIDATES", limit)
+    monkeypatch.setattr(_candidates, "MAX_CANDIDATES", limit)
     strategy_params = params.pop("strategy_params", None)
     chooser = ActiveComparisonSampler(strategy_params=strategy_params, random_state=0)
     return chooser.query(pool, return_utilities=True, **params)
@@ -90,7 +91,7 @@ def test_outlying_pairs_are_left_alone(monkeypatch, world):
 
 def test_cold_start_and_loop_over_a_vast_pool(monkeypatch, world):
     items, _, annotator = world
-    monkeypatch.setattr(sampler, "MAX_CANDIDATES", 500)
+    monkeypatch.setattr(_candidates, "MAX_CANDIDATES", 500)
     pool = Comparisons.all_pairs(items)
     learner = ActiveRewardLearner(
         make_reward_pipeline(StandardScaler(), BradleyTerryRegressor()),

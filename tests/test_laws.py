@@ -12,7 +12,8 @@ import pytest
 import torch
 from scipy.special import expit
 
-from skarm import ActiveComparisonSampler, BradleyTerryRegressor, Comparisons, sampler
+from skarm import ActiveComparisonSampler, BradleyTerryRegressor, Comparisons
+from skarm._candidates import MAX_CANDIDATES
 from skarm.exceptions import PoolExhaustedError
 from skarm.strategies import get_strategy_names
 
@@ -313,7 +314,7 @@ def test_a_lazy_pool_answers_as_its_list_of_pairs(strategy, scope, seed):
 def test_a_pool_beyond_the_limit_is_thinned_and_its_indices_are_the_pools(strategy):
     items = np.random.default_rng(0).standard_normal((700, 2))
     pool = Comparisons.all_pairs(items)
-    assert len(pool) > sampler.MAX_CANDIDATES
+    assert len(pool) > MAX_CANDIDATES
     indices = query(strategy, pool, 5, **context("linear", items, 0))
     assert_valid(indices, 5, len(pool))
     np.testing.assert_array_equal(

@@ -29,6 +29,7 @@ ROOMS = [
     {"_training", "_posterior", "_all_pairs"},
     {"strategies"},
     {"_embedding_cache", "_sentence_models"},
+    {"_candidates", "_pool_design"},
     {"bradley_terry", "sampler", "itemwise", "text", "metrics", "annotators"},
     {"learner", "datasets", "io", "annotate", "modal", "skactiveml"},
     {"display", "skarm"},

@@ -14,7 +14,7 @@ from skarm.strategies._registry import (
     get_strategy_names,
     strategy_table,
 )
-from skarm.strategies._selection import Picks
+from skarm.strategies._selection import Picks, Selection, top_n
 from skarm.strategies.baseline import random
 from skarm.strategies.optimal_design import (
     d_optimal,
@@ -30,6 +30,7 @@ __all__ = [
     "AUTO",
     "Design",
     "Picks",
+    "Selection",
     "d_optimal",
     "entropy",
     "get_strategy",
@@ -39,6 +40,7 @@ __all__ = [
     "past_aware_d_optimal",
     "random",
     "strategy_table",
+    "top_n",
     "v_optimal",
     "xtx",
 ]

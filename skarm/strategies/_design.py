@@ -40,6 +40,18 @@ class Design:
     past : callable, default=None
         Returns the Fisher information (d, d) of the comparisons already asked, given
         this design; None when nothing was asked.
+    groups : ndarray of shape (n_items,), int, default=None
+        Group (prompt) of each item.
+    costs : ndarray of shape (n_pairs,), default=None
+        What asking each candidate costs, positive; None is the same for all.
+    target : callable, default=None
+        Returns the second moment (d, d) of the differences that the model will be used
+        on; None is that of the candidates.
+    max_pairs_per_item, max_pairs_per_group : int, default=None
+        In how many pairs of the batch an item, or a group, may occur. A pair inside a
+        group is one occurrence of it.
+    progress : callable, default=None
+        Called with the number of picks made so far.
     device : torch.device, default=None
         Where `tensor` puts things; the CPU if None.
 
@@ -63,6 +75,12 @@ class Design:
         E[p (1 - p)] under the posterior.
     past_information : ndarray of shape (d, d)
         Σ v x xᵀ over the comparisons already asked; zeros if there are none.
+    second_moment : ndarray of shape (d, d)
+        Mean of x xᵀ over the candidates.
+    target_moment : ndarray of shape (d, d)
+        Mean of x xᵀ over the pairs that the model will be used on.
+    caps : list of tuple
+        ``(pairs, code_of_item, limit)`` of each cap on items or groups that there is.
     alpha : float
         Prior precision.
     posterior : LastLayerPosterior
@@ -80,13 +98,22 @@ class Design:
         coef=None,
         alpha=None,
         past=None,
+        groups=None,
+        costs=None,
+        target=None,
+        max_pairs_per_item=None,
+        max_pairs_per_group=None,
+        progress=None,
         device=None,
     ):
         self.pairs = pairs
         self.n_pairs = len(pairs)
         self.is_cold = reward is None
         self._embed, self._reward, self._past = embed, reward, past
-        self._coef, self._alpha = coef, alpha
+        self._coef, self._alpha, self._target = coef, alpha, target
+        self.groups, self.costs, self.progress = groups, costs, progress
+        self.max_pairs_per_item = max_pairs_per_item
+        self.max_pairs_per_group = max_pairs_per_group
         self.device = device or torch.device("cpu")
         self._tensors = {}
 
@@ -144,17 +171,21 @@ class Design:
 
     @cached_property
     def second_moment(self):
-        """Mean of x xᵀ over the candidates, (d, d)."""
-        weights = torch.full(
-            (self.n_pairs,),
-            1 / max(self.n_pairs, 1),
-            dtype=torch.float64,
-            device=self.device,
-        )
-        moment = _fisher.information(
-            self.tensor("embedding"), *self.tensor("pairs").T, weights
+        moment = _fisher.second_moment(
+            self.tensor("embedding"), *self.tensor("pairs").T
         )
         return moment.cpu().numpy()
+
+    @cached_property
+    def target_moment(self):
+        return self.second_moment if self._target is None else self._target()
+
+    @property
+    def caps(self):
+        caps = [(None, self.max_pairs_per_item)]
+        if self.groups is not None:
+            caps.append((self.groups, self.max_pairs_per_group))
+        return [(self.pairs, code, cap) for code, cap in caps if cap is not None]
 
     @cached_property
     def posterior(self):

@@ -196,7 +196,6 @@ def greedy_d_every_pair(
     scope="all",
     groups=None,
     excluded=None,
-    progress=None,
     eligible="auto",
     variance="posterior",
 ):
@@ -217,8 +216,6 @@ def greedy_d_every_pair(
         Group codes, for the scopes "within" and "across".
     excluded : ndarray of shape (n_excluded, 2), default=None
         Pairs of items that must not be picked.
-    progress : callable, default=None
-        Called as ``progress(n_picked, n_pairs)``.
     eligible : float in (0, 1] or "auto", default="auto"
         As in :func:`greedy_d_optimal`, the limit estimated from the design's pairs.
     variance : {"posterior", "plug_in"}, default="posterior"
@@ -265,7 +262,9 @@ def greedy_d_every_pair(
         excluded=excluded,
         reach=None if lower is None else (lower, limit * shrink),
         tie_order=torch.as_tensor(rng.permutation(len(design.embedding))),
-        progress=progress,
+        max_per_item=design.max_pairs_per_item,
+        max_per_group=design.max_pairs_per_group,
+        progress=design.progress,
     )
     return Picks(pairs.numpy(), np.asarray(gains))
 
@@ -280,8 +279,9 @@ def greedy_d_every_pair(
 def v_optimal(design, n_pairs, *, rng, eligible="auto", variance="posterior"):
     """Greedy V-optimal batch: each pick lowers tr(A (alpha I + past + batch)⁻¹) most.
 
-    A is the second moment of the candidates' differences, so this is the mean posterior
-    variance of a reward difference over the pool (BAIT's criterion).
+    A is the second moment of the differences that the model will be used on, the
+    query's `target` or else the candidates, so this is the mean posterior variance of a
+    reward difference there (BAIT's criterion).
 
     Parameters
     ----------
@@ -309,7 +309,7 @@ def v_optimal(design, n_pairs, *, rng, eligible="auto", variance="posterior"):
     .. [1] Ash et al., "Gone fishing: neural active learning with Fisher embeddings",
        NeurIPS 2021.
     """
-    target = design.tensor("second_moment")
+    target = design.tensor("target_moment")
 
     def choose(*candidates):
         return _fisher.greedy_v(*candidates, target, n_pairs)
@@ -327,7 +327,7 @@ def _top_leverage(design, n_pairs, rng, weights, past=None):
         matrix += torch.as_tensor(past).to(design.device)
     matrix.diagonal().add_(PAPER_RIDGE)
     leverage = _fisher.leverage(embedding, first, second, weights, matrix)
-    return top_n(leverage.cpu().numpy(), n_pairs, rng)
+    return top_n(design, leverage.cpu().numpy(), n_pairs, rng)
 
 
 def _greedy(design, n_pairs, rng, eligible, variance, choose):

@@ -47,9 +47,13 @@ def entropy(design, n_pairs, *, rng):
     .. [1] Muldrew et al., "Active preference learning for large language models",
        ICML 2024. Baseline of Shen, Sun and Ton, arXiv 2502.04354.
     """
-    positions, closeness = top_n(-np.abs(design.reward_differences), n_pairs, rng)
+    closeness = -np.abs(design.reward_differences)
     p = expit(closeness)  # the entropy of p and of 1 - p is the same
-    return Picks(positions, -xlogy(p, p) - xlogy(1 - p, 1 - p))
+    entropies = -xlogy(p, p) - xlogy(1 - p, 1 - p)
+    if design.costs is not None:
+        return top_n(design, entropies, n_pairs, rng)
+    picks = top_n(design, closeness, n_pairs, rng)
+    return Picks(picks.positions, entropies[picks.positions])
 
 
 @register(
@@ -86,4 +90,4 @@ def max_difference(design, n_pairs, *, rng):
     ----------
     .. [1] Baseline of Shen, Sun and Ton, arXiv 2502.04354.
     """
-    return top_n(np.abs(design.reward_differences), n_pairs, rng)
+    return top_n(design, np.abs(design.reward_differences), n_pairs, rng)

@@ -274,9 +274,10 @@ def test_greedy_d_gains_at_least_1_minus_1_over_e_of_the_best_batch(seed):
 
 def test_only_the_greedy_rules_notice_that_a_batch_repeats_itself():
     rng = np.random.default_rng(0)
-    items = np.vstack([np.zeros(4), 20 * np.eye(4), rng.standard_normal((40, 4))])
-    copies = [[k, 0] if c else [0, k] for k in range(1, 5) for c in range(3)]
-    others = [[i, i + 1] for i in range(5, 44)]
+    far = np.repeat(20 * np.eye(4), 3, axis=0)  # three copies of each of four items
+    items = np.vstack([far, np.zeros(4), rng.standard_normal((40, 4))])
+    copies = [[12, k] if k % 3 else [k, 12] for k in range(12)]
+    others = [[i, i + 1] for i in range(13, 52)]
     pool = Comparisons(items, copies + others)
     picks, _ = query("d_optimal", pool, 12)
     assert sorted(picks) == list(range(12))
