@@ -140,7 +140,9 @@ def leverage(embedding, first, second, weights, matrix):
     return weights * squared_lengths(embedding, first, second, factor(matrix))
 
 
-def greedy_d(embedding, first, second, weights, matrix, n_pairs):
+def greedy_d(
+    embedding, first, second, weights, matrix, n_pairs, *, costs=None, close=None
+):
     """Greedy D-optimal batch: repeatedly the pair that raises log det M the most.
 
     argmax_i w_i q_i with q_i = x_iᵀ M⁻¹ x_i; picking k adds w_k x_k x_kᵀ to M, and by
@@ -173,7 +175,12 @@ def greedy_d(embedding, first, second, weights, matrix, n_pairs):
             lower = factor(matrix)
             inverse = torch.cholesky_inverse(lower)
             lengths = squared_lengths(embedding, first, second, lower)
-        pick = (weights * lengths).masked_fill_(taken, -1.0).argmax()
+        worth = weights * lengths
+        if costs is not None:
+            worth = torch.log1p(worth.clamp(min=0)) / costs
+        pick = worth.masked_fill(taken, -1.0).argmax()
+        if taken[pick]:
+            break
         taken[pick] = True
         weight, length = weights[pick], lengths[pick].clamp(min=0)
         x = embedding[first[pick]] - embedding[second[pick]]
@@ -186,10 +193,24 @@ def greedy_d(embedding, first, second, weights, matrix, n_pairs):
         picks.append(pick.item())
         gains.append(torch.log1p(weight * length).item())
         n_updates += 1 if weight * length < MAX_UPDATE else REFACTOR_EVERY
+        closed = None if close is None else close(picks[-1], gains[-1])
+        if closed is not None:
+            taken[torch.as_tensor(closed, device=taken.device)] = True
     return picks, gains
 
 
-def greedy_v(embedding, first, second, weights, matrix, target, n_pairs):
+def greedy_v(
+    embedding,
+    first,
+    second,
+    weights,
+    matrix,
+    target,
+    n_pairs,
+    *,
+    costs=None,
+    close=None,
+):
     """Greedy V-optimal batch: repeatedly the pair that lowers tr(A M⁻¹) the most.
 
     With P = M⁻¹, a_i = x_iᵀ P x_i and b_i = x_iᵀ P A P x_i, asking i lowers the trace
@@ -225,8 +246,11 @@ def greedy_v(embedding, first, second, weights, matrix, target, n_pairs):
             sandwich = inverse @ target @ inverse
             a = _quadratic(embedding, first, second, inverse)
             b = _quadratic(embedding, first, second, sandwich)
-        gain = (weights * b / (1 + weights * a)).masked_fill_(taken, -1.0)
-        pick = gain.argmax()
+        gain = weights * b / (1 + weights * a)
+        worth = gain if costs is None else gain / costs
+        pick = worth.masked_fill(taken, -1.0).argmax()
+        if taken[pick]:
+            break
         taken[pick] = True
         x = embedding[first[pick]] - embedding[second[pick]]
         weight, length = weights[pick], a[pick]
@@ -241,6 +265,9 @@ def greedy_v(embedding, first, second, weights, matrix, target, n_pairs):
         picks.append(pick.item())
         gains.append(gain[pick].item())
         n_updates += 1 if weight * length < MAX_UPDATE else REFACTOR_EVERY
+        closed = None if close is None else close(picks[-1], gains[-1])
+        if closed is not None:
+            taken[torch.as_tensor(closed, device=taken.device)] = True
     return picks, gains
 
 

@@ -20,7 +20,11 @@ from skarm.strategies import get_strategy_names
 STRATEGIES = get_strategy_names()
 SEEDS = range(3)
 #: Strategies whose answer is drawn, not ranked, and why.
-DRAWN = {"random": "a uniform draw of positions depends on the order of the candidates"}
+DRAWN = {
+    "random": "a uniform draw of positions depends on the order of the candidates",
+    "coreset": "draws positions in proportion to their sensitivity",
+    "badge": "draws positions in proportion to their squared distance",
+}
 
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
 every_seed = pytest.mark.parametrize("seed", SEEDS)

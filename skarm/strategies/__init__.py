@@ -16,14 +16,17 @@ from skarm.strategies._registry import (
 )
 from skarm.strategies._selection import Picks, Selection, top_n
 from skarm.strategies.baseline import random
+from skarm.strategies.cold_start import reward_agnostic
+from skarm.strategies.diversity import badge, coreset, k_center
+from skarm.strategies.every_pair import greedy_d_every_pair
 from skarm.strategies.optimal_design import (
-    d_optimal,
-    greedy_d_every_pair,
+    a_optimal,
+    bait,
+    g_optimal,
     greedy_d_optimal,
-    past_aware_d_optimal,
     v_optimal,
-    xtx,
 )
+from skarm.strategies.paper import d_optimal, past_aware_d_optimal, xtx
 from skarm.strategies.uncertainty import entropy, max_difference
 
 __all__ = [
@@ -31,14 +34,21 @@ __all__ = [
     "Design",
     "Picks",
     "Selection",
+    "a_optimal",
+    "badge",
+    "bait",
+    "coreset",
     "d_optimal",
     "entropy",
+    "g_optimal",
     "get_strategy",
     "get_strategy_names",
     "greedy_d_optimal",
+    "k_center",
     "max_difference",
     "past_aware_d_optimal",
     "random",
+    "reward_agnostic",
     "strategy_table",
     "top_n",
     "v_optimal",

@@ -44,9 +44,11 @@ class Design:
         Group (prompt) of each item.
     costs : ndarray of shape (n_pairs,), default=None
         What asking each candidate costs, positive; None is the same for all.
+    past_differences : callable, default=None
+        Returns the differences (n_past, d) of the comparisons already asked.
     target : callable, default=None
-        Returns the second moment (d, d) of the differences that the model will be used
-        on; None is that of the candidates.
+        ``target(weighted)`` returns the mean of x xᵀ, or if weighted of v x xᵀ, (d, d),
+        over the pairs that the model will be used on; None is over the candidates.
     max_pairs_per_item, max_pairs_per_group : int, default=None
         In how many pairs of the batch an item, or a group, may occur. A pair inside a
         group is one occurrence of it.
@@ -79,6 +81,10 @@ class Design:
         Mean of x xᵀ over the candidates.
     target_moment : ndarray of shape (d, d)
         Mean of x xᵀ over the pairs that the model will be used on.
+    target_information : ndarray of shape (d, d)
+        Mean of v x xᵀ over them, v = p (1 - p) at the estimate.
+    past_differences : ndarray of shape (n_past, d)
+        Of the comparisons already asked, where they are given.
     caps : list of tuple
         ``(pairs, code_of_item, limit)`` of each cap on items or groups that there is.
     alpha : float
@@ -98,6 +104,7 @@ class Design:
         coef=None,
         alpha=None,
         past=None,
+        past_differences=None,
         groups=None,
         costs=None,
         target=None,
@@ -111,6 +118,7 @@ class Design:
         self.is_cold = reward is None
         self._embed, self._reward, self._past = embed, reward, past
         self._coef, self._alpha, self._target = coef, alpha, target
+        self._past_differences = past_differences
         self.groups, self.costs, self.progress = groups, costs, progress
         self.max_pairs_per_item = max_pairs_per_item
         self.max_pairs_per_group = max_pairs_per_group
@@ -170,6 +178,12 @@ class Design:
         return self._past()
 
     @cached_property
+    def past_differences(self):
+        if self._past_differences is None:
+            return np.zeros((0, self.embedding.shape[1]))
+        return self._past_differences()
+
+    @cached_property
     def second_moment(self):
         moment = _fisher.second_moment(
             self.tensor("embedding"), *self.tensor("pairs").T
@@ -178,7 +192,17 @@ class Design:
 
     @cached_property
     def target_moment(self):
-        return self.second_moment if self._target is None else self._target()
+        return self.second_moment if self._target is None else self._target(False)
+
+    @cached_property
+    def target_information(self):
+        if self._target is not None:
+            return self._target(True)
+        information = _fisher.information(
+            *(self.tensor("embedding"), *self.tensor("pairs").T),
+            self.tensor("variances") / max(self.n_pairs, 1),
+        )
+        return information.cpu().numpy()
 
     @property
     def caps(self):
