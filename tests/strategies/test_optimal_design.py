@@ -16,7 +16,23 @@ from problems import (
 from skarm import Comparisons
 
 SEEDS = range(5)
-GREEDY_RULES = ["greedy_d_optimal", "v_optimal"]
+GREEDY_RULES = ["greedy_d_optimal", "v_optimal", "a_optimal", "g_optimal"]
+
+
+def criterion(rule, X):
+    """What a rule raises, of matrices (..., d, d) against the one before."""
+
+    def fall_of_the_worst(new, old):
+        variances = np.einsum("ki,ij,kj->k", X, np.linalg.inv(old), X)
+        x = X[variances.argmax()]
+        return variances.max() - x @ np.linalg.inv(new) @ x
+
+    return {
+        "greedy_d_optimal": rise_of_log_det,
+        "v_optimal": fall_of_trace(X.T @ X / len(X)),
+        "a_optimal": fall_of_trace(np.eye(X.shape[1])),
+        "g_optimal": fall_of_the_worst,
+    }[rule]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -27,10 +43,7 @@ def test_greedy_rules_are_brute_force(rule, warm, variance, seed):
     pool, past, model = fitted(seed)
     model = model if warm else None
     X, v, matrix = known(pool, model, variance)
-    rise = rise_of_log_det
-    if rule == "v_optimal":
-        rise = fall_of_trace(X.T @ X / len(X))
-    expected, gains = brute_force(X, v, matrix, 40, rise)
+    expected, gains = brute_force(X, v, matrix, 40, criterion(rule, X))
     picks, utilities = query(
         *(rule, pool, 40, {"eligible": 1.0, "variance": variance}),
         estimator=model,
@@ -45,10 +58,8 @@ def test_a_cold_start_with_a_past_counts_its_pairs_as_open_answers(rule):
     pool, past, _ = fitted(0)
     X, v, matrix = known(pool, None, "plug_in")
     x = past.differences()
-    rise = rise_of_log_det
-    if rule == "v_optimal":
-        rise = fall_of_trace(X.T @ X / len(X))
-    expected, gains = brute_force(X, v, matrix + 0.25 * x.T @ x, 20, rise)
+    matrix += 0.25 * x.T @ x
+    expected, gains = brute_force(X, v, matrix, 20, criterion(rule, X))
     params = {"eligible": 1.0, "variance": "plug_in"}
     picks, utilities = query(rule, pool, 20, params, past=past)
     assert picks.tolist() == expected
@@ -118,3 +129,154 @@ def test_a_share_outside_0_to_1_raises(rule):
     pool, *_ = fitted(0)
     with pytest.raises(ValueError, match=r"eligible must lie in \(0, 1\].*Got 1.5"):
         query(rule, pool, 1, {"eligible": 1.5})
+
+
+# -------------------------------------------------------------------------------- bait
+
+
+def forward_and_backward(X, v, matrix, target, n_pairs):
+    """BAIT with a fresh inverse for every trace."""
+    n_forward = min(2 * n_pairs, len(X))
+    picks, gains = brute_force(X, v, matrix, n_forward, fall_of_trace(target))
+
+    def trace(batch):
+        x = X[[picks[k] for k in batch]]
+        w = v[[picks[k] for k in batch]]
+        return np.trace(target @ np.linalg.inv(matrix + x.T @ (w[:, None] * x)))
+
+    kept = list(range(n_forward))
+    while len(kept) > n_pairs:
+        left = [trace([k for k in kept if k != lost]) for lost in kept]
+        del kept[int(np.argmin(left))]
+    return [picks[k] for k in kept], [gains[k] for k in kept]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("variance", ["plug_in", "posterior"])
+@pytest.mark.parametrize("warm", [False, True])
+def test_bait_is_forward_2k_and_backward_k_by_direct_inverses(warm, variance, seed):
+    pool, past, model = fitted(seed)
+    model = model if warm else None
+    X, v, matrix = known(pool, model, variance)
+    _, plug_in, _ = known(pool, model, "plug_in")
+    fisher = X.T @ (plug_in[:, None] * X) / len(X)
+    expected, gains = forward_and_backward(X, v, matrix, fisher, 12)
+    params = {"variance": variance}
+    given = {"estimator": model, "past": past if warm else None}
+    picks, utilities = query("bait", pool, 12, params, **given)
+    assert picks.tolist() == expected
+    np.testing.assert_allclose(utilities, gains, rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bait_with_the_papers_numbers_is_the_papers_criterion(seed):
+    """λ = 1 and the mean of the past; its authors' code, all times k / (n + k)."""
+    pool, past, model = fitted(seed)
+    X, v, _ = known(pool, model, "plug_in")
+    fisher, n, k = X.T @ (v[:, None] * X) / len(X), len(past), 10
+    mean = model.information_ / n
+    paper = forward_and_backward(X, v, np.eye(4) + mean, fisher, k)[0]
+    given = {"estimator": model, "past": past}
+    params = {"ridge": 1.0, "past_weight": 1 / n}
+    assert query("bait", pool, k, params, **given)[0].tolist() == paper
+    matrix = np.eye(4) + mean * n / (n + k)
+    code = forward_and_backward(X, v * k / (n + k), matrix, fisher, k)[0]
+    params = {"ridge": (n + k) / k, "past_weight": 1 / k}
+    assert query("bait", pool, k, params, **given)[0].tolist() == code
+
+
+def test_bait_keeps_all_where_there_are_no_2k():
+    pool, _past, model = fitted(0, n_pool=15)
+    X, v, matrix = known(pool, model, "plug_in")
+    fisher = X.T @ (v[:, None] * X) / len(X)
+    expected, _ = forward_and_backward(X, v, matrix, fisher, 10)
+    assert query("bait", pool, 10, estimator=model)[0].tolist() == expected
+    assert sorted(query("bait", pool, 15, estimator=model)[0]) == list(range(15))
+
+
+# ------------------------------------------------------------- targets and nuisances
+
+
+def test_bait_and_v_aim_at_the_target():
+    """Its Fisher information for BAIT, its second moment for V."""
+    pool, past, model = fitted(0)
+    target = Comparisons.random_pairs(
+        3 * pool.items[:9, [1, 0, 3, 2]], 30, random_state=0
+    )
+    X, v, matrix = known(pool, model, "plug_in")
+    T, w, _ = known(target, model, "plug_in")
+    given = {"estimator": model, "past": past, "target": target}
+    expected, gains = forward_and_backward(
+        X, v, matrix, T.T @ (w[:, None] * T) / len(T), 10
+    )
+    picks, utilities = query("bait", pool, 10, **given)
+    assert picks.tolist() == expected
+    np.testing.assert_allclose(utilities, gains, rtol=1e-6)
+    fall = fall_of_trace(T.T @ T / len(T))
+    params = {"eligible": 1.0, "variance": "plug_in"}
+    picks, _ = query("v_optimal", pool, 10, params, **given)
+    assert picks.tolist() == brute_force(X, v, matrix, 10, fall)[0]
+
+
+def effective(matrices, nuisance):
+    """Schur complements, (..., d - n, d - n)."""
+    keep = np.setdiff1d(np.arange(matrices.shape[-1]), nuisance)
+    cross = matrices[..., keep[:, None], nuisance]
+    inner = np.linalg.inv(matrices[..., np.array(nuisance)[:, None], nuisance])
+    return matrices[..., keep[:, None], keep] - cross @ inner @ cross.swapaxes(-1, -2)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("nuisance", [[3], [0, 2]])
+@pytest.mark.parametrize("rule", ["greedy_d_optimal", "v_optimal"])
+def test_nuisances_leave_the_criterion_of_the_schur_complement(rule, nuisance, seed):
+    pool, past, model = fitted(seed)
+    X, v, matrix = known(pool, model, "posterior")
+    keep = np.setdiff1d(np.arange(4), nuisance)
+    inner = rise_of_log_det
+    if rule == "v_optimal":
+        inner = fall_of_trace(X[:, keep].T @ X[:, keep] / len(X))
+
+    def rise(new, old):
+        return inner(effective(new, nuisance), effective(old, nuisance))
+
+    expected, gains = brute_force(X, v, matrix, 25, rise)
+    params = {"eligible": 1.0, "nuisance": nuisance}
+    picks, utilities = query(rule, pool, 25, params, estimator=model, past=past)
+    assert picks.tolist() == expected
+    np.testing.assert_allclose(utilities, gains, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("rule", ["greedy_d_optimal", "v_optimal"])
+def test_a_nuisance_that_never_differs_changes_nothing(rule):
+    """Of the pairs; a constant has no coefficient to be confused with."""
+    pool, *_ = fitted(0)
+    wide = pool.with_items(np.hstack([pool.items, np.full((pool.n_items, 2), 7.0)]))
+    params = {"eligible": 1.0}
+    expected = query(rule, pool, 25, params)
+    found = query(rule, wide, 25, {**params, "nuisance": [-1, -2]})
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-8)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_nuisance_shared_with_a_feature_is_told_apart_from_it(seed):
+    """Length goes with feature 0 but in a few pairs: D_s asks about those more."""
+    rng = np.random.default_rng(seed)
+    items = rng.standard_normal((200, 3))
+    length = items[:, 0] + 0.05 * rng.standard_normal(200)
+    length[:20] = rng.standard_normal(20)
+    items = np.column_stack([items, length])
+    pool = Comparisons.random_pairs(items, 600, random_state=seed)
+    x = pool.differences()
+    apart = np.abs(x[:, 0] - x[:, 3])
+    params = {"eligible": 1.0}
+    plain, _ = query("greedy_d_optimal", pool, 15, params)
+    aware, _ = query("greedy_d_optimal", pool, 15, {**params, "nuisance": [3]})
+
+    def interest(picks):
+        matrix = 0.1 * np.eye(4) + x[picks].T @ x[picks] / 4
+        return np.linalg.slogdet(effective(matrix, [3]))[1]
+
+    assert apart[aware].mean() > apart[plain].mean() > apart.mean()
+    assert interest(aware) > interest(plain)
