@@ -16,6 +16,15 @@ from skarm.strategies._registry import (
 )
 from skarm.strategies._selection import Picks, Selection, top_n
 from skarm.strategies.baseline import random
+from skarm.strategies.bayesian import bal_pm, bald, batch_bald, variance
+from skarm.strategies.dueling import (
+    delta_ucb,
+    double_thompson,
+    drts,
+    eubo,
+    information_max,
+    max_min_lcb,
+)
 from skarm.strategies.optimal_design import (
     d_optimal,
     greedy_d_every_pair,
@@ -31,17 +40,27 @@ __all__ = [
     "Design",
     "Picks",
     "Selection",
+    "bal_pm",
+    "bald",
+    "batch_bald",
     "d_optimal",
+    "delta_ucb",
+    "double_thompson",
+    "drts",
     "entropy",
+    "eubo",
     "get_strategy",
     "get_strategy_names",
     "greedy_d_optimal",
+    "information_max",
     "max_difference",
+    "max_min_lcb",
     "past_aware_d_optimal",
     "random",
     "strategy_table",
     "top_n",
     "v_optimal",
+    "variance",
     "xtx",
 ]
 
