@@ -9,7 +9,9 @@ Cost of a score: one Cholesky O(d³), one triangular solve O(n_items d²), and
 O(n_pairs d); memory O(n_items d + chunk_size d) beyond the inputs.
 """
 
+import numpy as np
 import torch
+from scipy import sparse
 
 __all__ = [
     "factor",
@@ -21,8 +23,8 @@ __all__ = [
     "squared_lengths",
 ]
 
-#: Pairs gathered at once.
-CHUNK_SIZE = 16384
+#: Pairs gathered at once: few enough for a processor's cache.
+CHUNK_SIZE = 4096
 #: Rank-one updates before the inverse is computed afresh from M.
 REFACTOR_EVERY = 100
 #: So is it after a pick that multiplies det M by more than this: the update from a
@@ -50,16 +52,34 @@ def information(embedding, first, second, weights):
     information : Tensor of shape (d, d)
         Symmetric positive semi-definite.
     """
-    flow = torch.zeros_like(embedding)
-    for start in range(0, len(first), CHUNK_SIZE):
-        i, j = first[start : start + CHUNK_SIZE], second[start : start + CHUNK_SIZE]
-        x = embedding[i] - embedding[j]
-        x *= weights[start : start + CHUNK_SIZE, None]
-        flow.index_add_(0, i, x)
-        flow.index_add_(0, j, x, alpha=-1)
-    # The flow sums to zero, so the level of Φ may go: it would cost digits.
-    total = (embedding - embedding.mean(dim=0)).T @ flow
+    # Only differences count: the level of Φ may go, and would cost digits.
+    embedding = embedding - embedding.mean(dim=0)
+    if embedding.is_cuda:
+        flow = torch.zeros_like(embedding)
+        chunks = (side.split(CHUNK_SIZE) for side in (first, second, weights))
+        for i, j, w in zip(*chunks, strict=True):
+            x = w[:, None] * _differences(embedding, i, j)
+            flow.index_add_(0, i, x)
+            flow.index_add_(0, j, x, alpha=-1)
+    else:
+        arrays = (t.numpy() for t in (embedding, first, second, weights))
+        flow = torch.as_tensor(_flow(*arrays), dtype=embedding.dtype)
+    total = embedding.T @ flow
     return (total + total.T) / 2
+
+
+def _flow(embedding, first, second, weights):
+    """Bᵀ diag(w) B Φ, through the weighted graph of the pairs, in either order."""
+    n = len(embedding)
+    ends = np.minimum(first, second), np.maximum(first, second)
+    graph = sparse.coo_array((weights, ends), shape=(n, n)).tocsr()
+    degree = sum(np.bincount(end, weights, minlength=n) for end in ends)
+    return degree[:, None] * embedding - (graph @ embedding + graph.T @ embedding)
+
+
+def _differences(rows, first, second):
+    """Rows of the first minus rows of the second item."""
+    return rows.index_select(0, first).sub_(rows.index_select(0, second))
 
 
 def second_moment(embedding, first, second):
@@ -113,7 +133,7 @@ def squared_lengths(embedding, first, second, lower):
     """
     u = torch.linalg.solve_triangular(lower, embedding.T, upper=False).T.contiguous()
     parts = [
-        (u[i] - u[j]).square_().sum(dim=1)
+        torch.linalg.vector_norm(_differences(u, i, j), dim=1).square_()
         for i, j in zip(first.split(CHUNK_SIZE), second.split(CHUNK_SIZE), strict=True)
     ]
     return torch.cat(parts) if parts else u.new_empty(0)

@@ -1,4 +1,4 @@
-"""Expectations over p = sigmoid(s), s normal: what an uncertain logit says of an answer.
+"""Expectations over p = sigmoid(s), s normal: an answer whose logit is uncertain.
 
 The trapezoidal rule converges exponentially for analytic functions that decay
 (Trefethen and Weideman, SIAM Review 56, 2014). It runs over the normal's own scale
@@ -11,8 +11,8 @@ import numpy as np
 from scipy.special import expit, ndtr, xlog1py, xlogy
 
 __all__ = [
-    "binary_entropy",
     "bald_information",
+    "binary_entropy",
     "entropy_of_logit",
     "mean_probability",
     "probability_variance",
@@ -101,7 +101,8 @@ def _expect(function, mean, variance):
     m, sd = mean[narrow], np.sqrt(np.maximum(variance[narrow], 0))
     weights = np.exp(-(_Z**2) / 2)
     weights /= weights.sum()
-    out[narrow] = sum(w * function(m + sd * z) for w, z in zip(weights, _Z, strict=True))
+    nodes = zip(weights, _Z, strict=True)
+    out[narrow] = sum(weight * function(m + sd * z) for weight, z in nodes)
     m, sd = mean[~narrow], np.sqrt(variance[~narrow])
     scale = _STEP / (sd * np.sqrt(2 * np.pi))
     out[~narrow] = scale * sum(

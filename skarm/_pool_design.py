@@ -121,20 +121,32 @@ def make_design(
         phi = to_torch(phi, device, design.tensor("embedding").dtype)
         return _fisher.second_moment(phi, first, second).cpu().numpy()
 
+    def past_counts():
+        code = {label: i for i, label in enumerate(labels.tolist())}
+        counts = np.zeros(len(code))
+        if getattr(past, "groups", None) is not None:
+            for asked in past.groups[past.pairs].tolist():
+                for label in set(asked) & code.keys():
+                    counts[code[label]] += 1
+        return counts
+
     coef = getattr(estimator, "coef_", None) if hasattr(estimator, "embed") else None
     is_network = bool(getattr(estimator, "hidden_coefs_", ()))
     groups = chosen.groups
     if groups is not None:
-        groups = np.unique(groups, return_inverse=True)[1].reshape(-1)
+        labels, groups = np.unique(groups, return_inverse=True)
+        groups = groups.reshape(-1)
     design = Design(
         chosen[index].pairs if whole else chosen.pairs,
         lambda: embed(chosen.items),
         reward=None if estimator is None else reward,
         coef=coef,
         alpha=getattr(estimator, "alpha_", None),
+        heads=getattr(estimator, "head_coefs_", None),
         past=past_information,
         past_differences=None if past is None else past_differences,
         groups=groups,
+        past_counts=None if groups is None else past_counts,
         target=None if target is None else target_moment,
         device=device,
         **plan,

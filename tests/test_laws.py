@@ -304,7 +304,7 @@ def test_a_lazy_pool_answers_as_its_list_of_pairs(strategy, scope, seed):
     items = make_pool(seed).items
     groups = np.random.default_rng(seed).integers(0, 6, len(items))
     lazy = Comparisons.all_pairs(items, groups=groups, scope=scope)
-    listed = Comparisons(items, lazy.pairs)
+    listed = Comparisons(items, lazy.pairs, groups=groups)
     known = context("linear", items, seed)
     indices = query(strategy, lazy, **known)
     assert_valid(indices, 10, len(lazy))

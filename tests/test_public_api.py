@@ -26,7 +26,7 @@ MODULES = ["skarm", *(m.name for m in pkgutil.walk_packages([str(ROOT)], "skarm.
 ROOMS = [
     {"exceptions", "_optional", "_items", "_enumeration", "comparisons", "_checks"},
     {"_likelihood", "_linear", "_networks", "_fisher", "_pair_scan"},
-    {"_training", "_posterior", "_all_pairs"},
+    {"_training", "_heads", "_posterior", "_logit_normal", "_all_pairs"},
     {"strategies"},
     {"_embedding_cache", "_sentence_models"},
     {"_candidates", "_pool_design"},

@@ -138,7 +138,7 @@ def batch_bald(design, n_pairs, *, rng, n_draws=500, n_configurations=512):
     A batch cannot gain more than log n_draws nats, 6.2 with 500, for then the answers
     name the draw: in batches that come near, later picks are noise. Gains only shrink
     as the batch grows (up to the noise of sampled configurations), so candidates are
-    refreshed only until one beats the old gains of the rest. Time O(n_candidates
+    refreshed only until one beats the old gains of the rest. Cost O(n_candidates
     n_draws) once, then O(n_draws n_configurations) per candidate refreshed; memory
     O(n_items n_draws + n_draws n_configurations + n_candidates).
 
@@ -189,9 +189,7 @@ def batch_bald(design, n_pairs, *, rng, n_draws=500, n_configurations=512):
     cost="O(k n + n d + m d² + d³ + g² d), g prompts",
     source="Melo et al. 2024, arXiv 2406.10023",
 )
-def bal_pm(
-    design, n_pairs, *, rng, beta=0.01, n_neighbors=13, prompt_features=None
-):
+def bal_pm(design, n_pairs, *, rng, beta=0.01, n_neighbors=13, prompt_features=None):
     """BAL-PM: BALD, plus the entropy that a pair's prompt adds to the prompts asked.
 
     U + beta [log D(x) - ψ(n(x) + 1) / d], where U is BALD, D(x) twice the distance of
@@ -229,7 +227,7 @@ def bal_pm(
     -----
     Without groups there is one prompt and the rule is BALD. A pair across prompts gets
     the mean of their entropies, and counts for both. Asked comparisons count for the
-    prompts that the candidates still name. Time O(n_pairs n_candidates) beside BALD's
+    prompts that the candidates still name. Cost O(n_pairs n_candidates) beside BALD's
     and the neighbors', memory O(n_candidates + n_items d).
 
     References
@@ -300,9 +298,8 @@ class PromptEntropy:
             # Without an argument a point is not its own neighbor.
             self.radii = nearest.kneighbors()[0][:, -1]
         self.counts = np.zeros(len(sizes))
-        if design.past_counts is not None:
-            for prompt in np.flatnonzero(design.past_counts):
-                self.counts += design.past_counts[prompt] * self._sees(prompt)
+        for prompt in np.flatnonzero(design.past_counts):
+            self.counts += design.past_counts[prompt] * self._sees(prompt)
 
     def _sees(self, prompt):
         """Which prompts have this one within their radius."""
@@ -310,10 +307,10 @@ class PromptEntropy:
         return gaps <= self.radii
 
     def entropies(self):
-        """log D - ψ(n + 1) / d of each prompt."""
+        """What each prompt would add: log D - ψ(n + 1) / d."""
         # Where prompts coincide, D = 0: as small as the smallest that is not.
         positive = self.radii[self.radii > 0]
-        floor = positive.min(initial=np.inf) if len(positive) else 1.0
+        floor = positive.min() if len(positive) else 1.0
         log_diameter = np.log(2 * np.maximum(self.radii, floor))
         return log_diameter - psi(self.counts + 1) / self.features.shape[1]
 
@@ -333,7 +330,6 @@ def _bald(design):
     alone = JointAnswers(rewards.shape[1], 1, None)
     for start in range(0, design.n_pairs, 4096):
         first, second = design.pairs[start : start + 4096].T
-        logits = np.abs(rewards[first] - rewards[second])
         logits = rewards[first] - rewards[second]
         information = alone.information(expit(logits), entropy_of_logit(logits))
         out[start : start + 4096] = np.maximum(information, 0)
