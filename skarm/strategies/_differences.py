@@ -50,6 +50,21 @@ class Differences:
         along = self.items @ np.asarray(directions).T
         return along[self.first] - along[self.second]
 
+    def nearest(self, others):
+        """The least ‖x ± x'‖² to others (n_others, d), in blocks of rows."""
+        squares = np.square(others).sum(axis=1)
+        nearest = np.empty(len(self))
+        n_rows = max(1, 2**18 // len(others))
+        for start in range(0, len(self), n_rows):
+            block = slice(start, start + n_rows)
+            products = self[block] @ others.T
+            np.abs(products, out=products)
+            products *= -2
+            products += squares
+            nearest[block] = products.min(axis=1)
+        nearest += self.squared_lengths
+        return np.where(nearest > 2 * NOISE * self.squared_lengths, nearest, 0.0)
+
     def sums(self, labels, signs, n_labels):
         """Σ sign · x over the differences with each label, (n_labels, d)."""
         counts = np.zeros((n_labels, len(self.items)))
@@ -73,7 +88,7 @@ def spread_out(weights, is_open, rng):
     weights : ndarray of shape (n,)
         Not negative.
     is_open : ndarray of shape (n,), bool
-        Some are.
+        Who may be drawn; some may.
     rng : RandomState
         Randomness.
 

@@ -167,15 +167,8 @@ def k_center(design, n_pairs, *, rng):
     differences = Differences(design, order)
     lengths = differences.squared_lengths
     asked = design.past_differences
-    nearest = lengths if not len(asked) else np.full(len(order), np.inf)
-    n_block = max(1, 2**21 // len(order))
-    for start in range(0, len(asked), n_block):
-        x = asked[start : start + n_block]
-        products = np.abs(differences.along(x))
-        squares = np.square(x).sum(axis=1)
-        found = squared_distances(lengths[:, None], squares, products)
-        nearest = np.minimum(nearest, found.min(axis=1))
     is_first = not len(asked)
+    nearest = lengths if is_first else differences.nearest(asked)
     costs = 1.0 if design.costs is None else design.costs[order]
     selection = Selection(design)
     while len(selection) < n_pairs and selection.open.any():

@@ -36,6 +36,17 @@ def test_products_lengths_and_sums_are_those_of_the_differences(seed, offset):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_the_nearest_of_others_is_looked_for_on_both_sides(seed):
+    design, x = problem(seed)
+    others = np.vstack([np.random.default_rng(seed).standard_normal((9, 4)), -x[:3]])
+    gaps = [((x[:, None] + s * others) ** 2).sum(axis=2).min(axis=1) for s in (-1, 1)]
+    expected = np.minimum(*gaps)
+    found = Differences(design).nearest(others)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    assert (found[:3] == 0).all() and expected[3:].min() > 0
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_distances_are_exact_and_zero_between_equals(seed):
     x = np.random.default_rng(seed).standard_normal((20, 5)) * 1e4
     squares = (x**2).sum(axis=1)
