@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from skarm import _all_pairs, _fisher, _pair_scan
+from skarm import _all_pairs, _fisher, _pair_batch, _pair_pool, _pair_scan
 from skarm._all_pairs import greedy_d_all_pairs
 
 SCOPES = ("all", "within", "across")
@@ -108,7 +108,7 @@ def sizes(request, monkeypatch):
         monkeypatch.setattr(_pair_scan, "SAMPLE_SIZE", 500)
     if request.param in ("tiny tiles", "all tiny"):
         monkeypatch.setattr(_pair_scan, "BLOCK_SIZE", 7)
-        monkeypatch.setattr(_pair_scan, "CHUNK_SIZE", 13)
+        monkeypatch.setattr(_pair_pool, "CHUNK_SIZE", 13)
     if request.param == "all tiny":
         monkeypatch.setattr(_all_pairs, "MAX_PICKS", 5)
 
@@ -393,7 +393,7 @@ def test_progress_is_told_the_end_and_can_interrupt(monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_all_pairs, "PROGRESS_EVERY", 0.0)
+    monkeypatch.setattr(_pair_batch, "PROGRESS_EVERY", 0.0)
     with pytest.raises(KeyboardInterrupt):
         greedy_d_all_pairs(*inputs, 20, progress=interrupt)
 
