@@ -149,7 +149,7 @@ def _pick(pool, found, beta, allowance, batch):
         gain = rounded(weight * b / (1 + weight * a)).masked_fill_(closed, -1.0)
         k = int(gain.argmax())
         best, top = float(gain[k]), max(top, float(gain[k]))
-        is_best = covered and best > outside or n == 0 and allowance == 0.0
+        is_best = (covered and best > outside) or (n == 0 and allowance == 0.0)
         if best < 0 or best * MAX_FALL < top or not (is_everything or is_best):
             break
         v, length = float(weight[k]), float(a[k])
