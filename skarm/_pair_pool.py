@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import torch
 
+from skarm._fisher import differences
+
 __all__ = [
     "Pool",
-    "differences",
     "exclude",
     "lengths",
     "listed_differences",
@@ -22,8 +23,6 @@ __all__ = [
     "whiten",
 ]
 
-#: Pairs gathered at once.
-CHUNK_SIZE = 16384
 #: Rounding unit of a product, by torch's float32 matmul precision.
 ROUNDING = {"highest": 2.0**-24, "high": 2.0**-11, "medium": 2.0**-8}
 
@@ -33,24 +32,20 @@ def whiten(phi, lower):
     return torch.linalg.solve_triangular(lower, phi.T, upper=False).T.contiguous()
 
 
-def differences(u, first, second):
-    """u_i - u_j, in chunks of pairs."""
-    chunks = zip(first.split(CHUNK_SIZE), second.split(CHUNK_SIZE), strict=True)
-    return (u[i].sub_(u[j]) for i, j in chunks)
-
-
 def listed_differences(u, first, second):
     """u_i - u_j, (n_pairs, d): no more is allocated than that and a chunk."""
     x = u.new_empty(len(first), u.shape[1])
-    parts = differences(u, first, second)
-    for rows, part in zip(x.split(CHUNK_SIZE), parts, strict=True):
-        rows.copy_(part)
+    start = 0
+    for part in differences(u, first, second):
+        x[start : start + len(part)] = part
+        start += len(part)
     return x
 
 
 def lengths(u, first, second):
     """‖u_i - u_j‖² of each pair."""
-    return torch.cat([x.square_().sum(dim=1) for x in differences(u, first, second)])
+    parts = [torch.linalg.vector_norm(x, dim=1) for x in differences(u, first, second)]
+    return torch.cat(parts).square_()
 
 
 def variance(difference):

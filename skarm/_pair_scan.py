@@ -23,8 +23,8 @@ from dataclasses import dataclass
 
 import torch
 
-from skarm import _pair_pool
-from skarm._pair_pool import differences, rounded, slack_of, variance
+from skarm._fisher import differences
+from skarm._pair_pool import rounded, slack_of, variance
 
 __all__ = [
     "Found",
@@ -37,8 +37,8 @@ __all__ = [
 
 #: Items on a side of a tile, on the CPU and on a GPU.
 BLOCK_SIZE, GPU_BLOCK_SIZE = 512, 8192
-#: Pairs drawn to guess a first threshold.
-SAMPLE_SIZE = 262_144
+#: Pairs refined at once, and pairs drawn to guess a first threshold.
+CHUNK_SIZE, SAMPLE_SIZE = 16384, 262_144
 #: Rewards this far from those of the rows are clamped: float32 ends at e⁸⁸.
 MAX_REWARD = 40.0
 #: Smallest threshold, relative to the largest Σ β u², that is left to float32.
@@ -54,21 +54,17 @@ class Score:
 
     def of(self, weight, first, second):
         """Scores of pairs, in float64, rounded for comparison."""
-        parts = [
-            self.combine(v, *self.lengths(x))
-            for v, x in zip(
-                weight.split(_pair_pool.CHUNK_SIZE),
-                differences(self.u, first, second),
-                strict=True,
-            )
-        ]
-        return rounded(torch.cat(parts))
+        parts = [self.lengths(x) for x in differences(self.u, first, second)]
+        a, b = (torch.cat(part) for part in zip(*parts, strict=True))
+        return rounded(self.combine(weight, a, b))
 
     def lengths(self, x):
         """The squared length a and the weighted one b of each row; `x` is spent."""
+        if self.beta is None:
+            a = torch.linalg.vector_norm(x, dim=1).square_()
+            return a, a
         square = x.square_()
-        a = square.sum(dim=1)
-        return a, a if self.beta is None else square @ self.beta
+        return square.sum(dim=1), square @ self.beta
 
     def combine(self, weight, a, b):
         return weight * b if self.beta is None else weight * b / (1 + weight * a)
@@ -229,14 +225,14 @@ class Found:
         """Take pairs, and refine what was taken if that is enough."""
         self.raw.append((first, second))
         self.n_raw += len(first)
-        if self.n_raw >= _pair_pool.CHUNK_SIZE:
+        if self.n_raw >= CHUNK_SIZE:
             self.refine()
 
     def refine(self):
         """Compute scores, and keep those that matter."""
         first, second = (torch.cat(part) for part in zip(*self.raw, strict=True))
         self.raw, self.n_raw = [], 0
-        n = _pair_pool.CHUNK_SIZE
+        n = CHUNK_SIZE
         for i, j in zip(first.split(n), second.split(n), strict=True):
             weight = variance(self.pool.reward[i] - self.pool.reward[j])
             gain, code = self.score.of(weight, i, j), self.pool.code(i, j)

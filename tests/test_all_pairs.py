@@ -17,7 +17,7 @@ from pair_problems import (
     scope_pairs,
 )
 
-from skarm import _all_pairs, _fisher, _pair_batch, _pair_pool, _pair_scan
+from skarm import _all_pairs, _fisher, _pair_batch, _pair_scan
 from skarm._all_pairs import greedy_d_all_pairs
 
 
@@ -32,7 +32,7 @@ def sizes(request, monkeypatch):
         monkeypatch.setattr(_pair_scan, "SAMPLE_SIZE", 500)
     if request.param in ("tiny tiles", "all tiny"):
         monkeypatch.setattr(_pair_scan, "BLOCK_SIZE", 7)
-        monkeypatch.setattr(_pair_pool, "CHUNK_SIZE", 13)
+        monkeypatch.setattr(_pair_scan, "CHUNK_SIZE", 13)
     if request.param == "all tiny":
         monkeypatch.setattr(_all_pairs, "MAX_PICKS", 5)
 
