@@ -31,8 +31,8 @@ def greedy_d_s(*candidates, nuisance, n_pairs, costs=None, close=None):
     costs : Tensor of shape (n_candidates,), default=None
         Gains are divided by them.
     close : callable, default=None
-        ``close(position, gain)`` hears of each pick, and may return positions that must
-        not follow it.
+        ``close(position)`` hears of each pick, and may return positions that must not
+        follow it.
 
     Returns
     -------
@@ -200,7 +200,7 @@ def _greedy(gains, add, n_pairs, costs, close):
         gained.append(gain[pick].item())
         add(pick)
         if close is not None:
-            more = close(pick, gained[-1])
+            more = close(pick)
             if more is not None:
                 closed[torch.as_tensor(more, device=closed.device)] = True
     return picks, gained

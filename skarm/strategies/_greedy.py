@@ -45,8 +45,8 @@ def greedy_picks(
     place = np.full(design.n_pairs, -1)
     place[order] = np.arange(len(order))
 
-    def close(position, gain):
-        closed = selection.take(order[position], gain)
+    def close(position):
+        closed = selection.take(order[position])
         if closed is None:
             return None
         closed = place[closed]
