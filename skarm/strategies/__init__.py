@@ -27,7 +27,7 @@ from skarm.strategies.dueling import (
     information_max,
     max_min_lcb,
 )
-from skarm.strategies.every_pair import greedy_d_every_pair
+from skarm.strategies.every_pair import greedy_d_every_pair, v_every_pair
 from skarm.strategies.optimal_design import (
     a_optimal,
     bait,
@@ -75,4 +75,4 @@ __all__ = [
 ]
 
 #: Rules that can look at every pair of a lazy pool, however many there are.
-EVERY_PAIR = {greedy_d_optimal: greedy_d_every_pair}
+EVERY_PAIR = {greedy_d_optimal: greedy_d_every_pair, v_optimal: v_every_pair}

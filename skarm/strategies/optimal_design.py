@@ -151,11 +151,7 @@ def v_optimal(
     .. [2] Du et al., "Optimal design for active preference learning with biased LLM
        judges", 2026: min ½ tr(G₀ I_eff⁻¹).
     """
-    target = design.tensor("target_moment")
-    if nuisance is not None:
-        target = target.clone()
-        columns = nuisance_columns(design, nuisance)
-        target[columns], target[:, columns] = 0.0, 0.0
+    target = target_without(design, nuisance)
     return _greedy_v(design, n_pairs, rng, eligible, variance, target)
 
 
@@ -318,6 +314,15 @@ def bait(design, n_pairs, *, rng, ridge=None, past_weight=1.0, variance="plug_in
     return greedy_picks(
         design, n_pairs, rng, choose, weights=v, matrix=matrix, report=False
     )
+
+
+def target_without(design, nuisance):
+    """The target moment, with zero rows and columns for nuisances."""
+    target = design.tensor("target_moment").clone()
+    if nuisance is not None:
+        columns = nuisance_columns(design, nuisance)
+        target[columns], target[:, columns] = 0.0, 0.0
+    return target
 
 
 def _greedy_v(design, n_pairs, rng, eligible, variance, target):
