@@ -344,7 +344,9 @@ def _thompson(design, n_pairs, rng, n_tries, sign):
         if not len(rows):  # only an item against its equal is left
             return np.flatnonzero(is_open)[0], 0.0
         first, second = arena.first[rows], arena.second[rows]
-        contestants = np.union1d(first, second)
+        is_up = np.zeros(len(arena.items), dtype=bool)
+        is_up[first] = is_up[second] = True
+        contestants = np.flatnonzero(is_up)
         leader = contestants[drawn(contestants, offsets[:1])[:, 0].argmax()]
         opponents = np.union1d(second[first == leader], first[second == leader])
         rewards = sign * drawn(np.append(leader, opponents), offsets[1:])
