@@ -56,7 +56,7 @@ def variance(design, n_pairs, *, rng):
     References
     ----------
     .. [1] Das et al., "Active preference optimization for sample efficient RLHF", ECML
-       2025, arXiv 2402.10500, Algorithm 1.
+       2025, arXiv 2402.10500.
     """
     return top_n(design, design.reward_difference_variances, n_pairs, rng)
 
@@ -147,14 +147,14 @@ def batch_bald(design, n_pairs, *, rng, n_draws=500, n_configurations=512):
     n_draws) once, then O(n_draws n_configurations) per candidate refreshed; memory
     O(n_items n_draws + n_draws n_configurations + n_candidates).
 
-    Given the configurations, the joint entropy of Eq. (12) ranks candidates by E[H(p |
+    Given the configurations, the paper's sampled joint entropy ranks candidates by E[H(p |
     c)] - E[H(p)]; here the second mean, too, is over the sample, which has the same
     expectation and less noise.
 
     References
     ----------
     .. [1] Kirsch, van Amersfoort and Gal, "BatchBALD: efficient and diverse batch
-       acquisition for deep Bayesian active learning", NeurIPS 2019, Eq. (8) to (12).
+       acquisition for deep Bayesian active learning", NeurIPS 2019.
     """
     order = rng.permutation(design.n_pairs)
     answer_rng = np.random.RandomState(rng.randint(2**31 - 1))
@@ -242,7 +242,7 @@ def bal_pm(design, n_pairs, *, rng, beta=0.01, n_neighbors=13, prompt_features=N
     References
     ----------
     .. [1] Melo, Tigas, Abate and Gal, "Deep Bayesian active learning for preference
-       modeling in large language models", NeurIPS 2024, arXiv 2406.10023, Eq. (8).
+       modeling in large language models", NeurIPS 2024, arXiv 2406.10023.
     """
     order = rng.permutation(design.n_pairs)
     information = _bald(design)[order]

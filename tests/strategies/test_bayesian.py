@@ -79,7 +79,7 @@ def test_apo_is_the_longest_difference_in_the_inverse_information():
     design = design_of(0)
     lengths = [
         np.sqrt(x @ covariance(design) @ x) for x in design.differences
-    ]  # Das et al., Algorithm 1
+    ]  # Das et al. 2025
     assert pick(get_strategy("apo"), design, 1).positions == [np.argmax(lengths)]
 
 
