@@ -143,13 +143,13 @@ def batch_bald(design, n_pairs, *, rng, n_draws=500, n_configurations=512):
     and what follows is scored by those draws. (Heads cannot be drawn anew: ten of them
     are worth 2.3 nats.) Gains only shrink as the batch grows, up to the noise of
     sampling, so candidates are refreshed only until one beats the old gains of the
-    rest. Cost O(n_candidates
-    n_draws) once, then O(n_draws n_configurations) per candidate refreshed; memory
-    O(n_items n_draws + n_draws n_configurations + n_candidates).
+    rest. Cost O(n_candidates n_draws) once, then O(n_draws n_configurations) per
+    candidate refreshed; memory O(n_items n_draws + n_draws n_configurations +
+    n_candidates).
 
-    Given the configurations, the paper's sampled joint entropy ranks candidates by E[H(p |
-    c)] - E[H(p)]; here the second mean, too, is over the sample, which has the same
-    expectation and less noise.
+    Given sampled configurations, the paper's joint entropy ranks candidates by the
+    mean of H(E[p | c]) less E[H(p)]; here the latter, too, is a mean over the sample,
+    E[H(p) | c]: the same in expectation, with less noise.
 
     References
     ----------
