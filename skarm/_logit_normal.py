@@ -11,9 +11,9 @@ import numpy as np
 from scipy.special import expit, ndtr, xlog1py, xlogy
 
 __all__ = [
+    "answer_of_logit",
     "bald_information",
     "binary_entropy",
-    "entropy_of_logit",
     "mean_probability",
     "probability_variance",
 ]
@@ -30,11 +30,13 @@ def binary_entropy(p):
     return -xlogy(p, p) - xlog1py(1 - p, -p)
 
 
-def entropy_of_logit(s):
-    """Binary entropy of sigmoid(s), exact however large |s|."""
+def answer_of_logit(s):
+    """P(answer 1) and its binary entropy at logit s, exact however large |s|."""
     size = np.abs(s)
     decay = np.exp(-size)
-    return np.log1p(decay) + size * decay / (1 + decay)
+    unlikely = decay / (1 + decay)
+    p = np.where(s < 0, unlikely, 1 - unlikely)
+    return p, np.log1p(decay) + size * unlikely
 
 
 def mean_probability(logits, variances):
@@ -90,7 +92,11 @@ def bald_information(logits, variances):
         In nats, in [0, log 2], within 1e-11.
     """
     predictive = binary_entropy(mean_probability(logits, variances))
-    return np.maximum(predictive - _expect(entropy_of_logit, logits, variances), 0)
+    return np.maximum(predictive - _expect(_entropy, logits, variances), 0)
+
+
+def _entropy(s):
+    return answer_of_logit(s)[1]
 
 
 def _expect(function, mean, variance):

@@ -9,9 +9,9 @@ from scipy.special import expit
 from scipy.stats import entropy, norm
 
 from skarm._logit_normal import (
+    answer_of_logit,
     bald_information,
     binary_entropy,
-    entropy_of_logit,
     mean_probability,
     probability_variance,
 )
@@ -92,12 +92,13 @@ def test_the_variance_of_an_answer_splits_into_what_is_known_and_what_is_not():
     np.testing.assert_allclose(total, p * (1 - p), atol=2e-7)
 
 
-def test_entropies_are_those_of_the_definition_and_never_overflow():
+def test_answers_are_those_of_the_definition_and_never_overflow():
     s = np.array([0.0, 1.0, -4.0, 30.0])
-    p = expit(s)
-    expected = entropy([p, 1 - p])
-    np.testing.assert_allclose(binary_entropy(p), expected)
-    np.testing.assert_allclose(entropy_of_logit(s), expected, atol=1e-14)
-    assert entropy_of_logit(np.array([-2000.0]))[0] == 0
+    expected = expit(s)
+    p, h = answer_of_logit(s)
+    np.testing.assert_allclose(p, expected)
+    np.testing.assert_allclose(h, entropy([expected, 1 - expected]), atol=1e-14)
+    np.testing.assert_allclose(binary_entropy(p), h, atol=1e-14)
+    assert [float(x) for x in answer_of_logit(np.array(-2000.0))] == [0.0, 0.0]
     # -p log p for small p, which 1 - p cannot hold.
-    assert entropy_of_logit(np.array([-50.0]))[0] == pytest.approx(51 * np.exp(-50.0))
+    assert answer_of_logit(np.array(50.0))[1] == pytest.approx(51 * np.exp(-50.0))

@@ -251,7 +251,7 @@ class Design:
             coef = np.zeros(self.embedding.shape[1])
         return LastLayerPosterior(coef, self.past_information, self.alpha)
 
-    def offsets(self, rng, n_draws):
+    def offsets(self, rng, n_draws, asked=()):
         """Coefficients drawn from the posterior, or heads at random, less the estimate.
 
         Parameters
@@ -260,19 +260,28 @@ class Design:
             Randomness.
         n_draws : int
             How many.
+        asked : ndarray of int, default=()
+            Candidates whose expected information narrows the posterior further, as if
+            they had been asked; heads stay as they are.
 
         Returns
         -------
         offsets : ndarray of shape (n_draws, d)
             To be multiplied with embeddings, for what rewards may differ by.
         """
-        if self.heads is None:
-            coef = self.posterior.draws(check_random_state(rng), n_draws)
-        else:
-            coef = self.heads[rng.randint(len(self.heads), size=n_draws)]
-        return coef - self.posterior.coef
+        coef = self.posterior.coef
+        if self.heads is not None:
+            return self.heads[rng.randint(len(self.heads), size=n_draws)] - coef
+        posterior = self.posterior
+        if len(asked):
+            first, second = self.pairs[asked].T
+            x = self.embedding[first] - self.embedding[second]
+            expected = (x.T * self.posterior_variances[asked]) @ x
+            information = self.past_information + expected
+            posterior = LastLayerPosterior(coef, information, self.alpha)
+        return posterior.draws(check_random_state(rng), n_draws) - coef
 
-    def reward_draws(self, rng, n_draws):
+    def reward_draws(self, rng, n_draws, asked=()):
         """Rewards under coefficients drawn from the posterior, or under every head.
 
         Parameters
@@ -281,6 +290,8 @@ class Design:
             Randomness.
         n_draws : int
             How many; of an ensemble, each head is one draw, whatever is asked.
+        asked : ndarray of int, default=()
+            As for :meth:`offsets`.
 
         Returns
         -------
@@ -288,7 +299,7 @@ class Design:
             In nats; only their differences have a meaning.
         """
         if self.heads is None:
-            offsets = self.offsets(rng, n_draws)
+            offsets = self.offsets(rng, n_draws, asked)
         else:
             offsets = self.heads - self.posterior.coef
         return self.rewards[:, None] + self._centered @ offsets.T

@@ -69,7 +69,7 @@ def double_thompson(design, n_pairs, *, rng, n_tries=30):
     References
     ----------
     .. [1] Dwaracherla et al., "Efficient exploration for LLMs", ICML 2024, arXiv
-       2402.00396, Algorithm 4.
+       2402.00396, double Thompson sampling.
     """
     return _thompson(design, n_pairs, rng, n_tries, sign=1)
 
@@ -142,7 +142,7 @@ def information_max(design, n_pairs, *, rng):
     References
     ----------
     .. [1] Dwaracherla et al., "Efficient exploration for LLMs", ICML 2024, arXiv
-       2402.00396, Algorithm 3.
+       2402.00396, infomax.
     """
     if design.heads is None:
         utilities = probability_variance(
@@ -263,7 +263,7 @@ def delta_ucb(design, n_pairs, *, rng, beta=1.0):
     needs_posterior=True,
     batch_aware=False,
     cost="O(n d + m d² + d³ + k b), b pairs of a prompt",
-    source="Pásztor et al. 2024, arXiv 2406.01402",
+    source="Pásztor et al. 2024, arXiv 2406.16745",
 )
 def max_min_lcb(design, n_pairs, *, rng, beta=1.0):
     """MaxMinLCB: the item whose worst duel is best, against the opponent of that duel.
@@ -299,7 +299,7 @@ def max_min_lcb(design, n_pairs, *, rng, beta=1.0):
     References
     ----------
     .. [1] Pásztor, Kassraie and Krause, "Bandits with preference feedback: a
-       Stackelberg game perspective", NeurIPS 2024, arXiv 2406.01402, Algorithm 1.
+       Stackelberg game perspective", NeurIPS 2024, arXiv 2406.16745.
     """
     gap = design.reward_differences
     width = beta * np.sqrt(design.reward_difference_variances)
@@ -344,7 +344,9 @@ def _thompson(design, n_pairs, rng, n_tries, sign):
         if not len(rows):  # only an item against its equal is left
             return np.flatnonzero(is_open)[0], 0.0
         first, second = arena.first[rows], arena.second[rows]
-        contestants = np.union1d(first, second)
+        is_up = np.zeros(len(arena.items), dtype=bool)
+        is_up[first] = is_up[second] = True
+        contestants = np.flatnonzero(is_up)
         leader = contestants[drawn(contestants, offsets[:1])[:, 0].argmax()]
         opponents = np.union1d(second[first == leader], first[second == leader])
         rewards = sign * drawn(np.append(leader, opponents), offsets[1:])

@@ -79,7 +79,7 @@ def test_apo_is_the_longest_difference_in_the_inverse_information():
     design = design_of(0)
     lengths = [
         np.sqrt(x @ covariance(design) @ x) for x in design.differences
-    ]  # Das et al., Algorithm 1
+    ]  # Das et al. 2025
     assert pick(get_strategy("apo"), design, 1).positions == [np.argmax(lengths)]
 
 
@@ -175,6 +175,26 @@ def test_a_batch_gains_at_most_the_logarithm_of_the_draws():
     picks = pick(batch_bald, design, 40)
     assert picks.utilities.sum() < 1.1 * np.log(3)
     assert (picks.utilities >= -1e-12).all()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_drawing_anew_keeps_a_batch_informative_beyond_what_the_draws_can_tell(
+    seed, monkeypatch
+):
+    items = 1.5 * np.random.default_rng(seed).standard_normal((200, 6))
+    pool = Comparisons.random_pairs(items, 1000, random_state=seed)
+    design = Design(pool.pairs, lambda: items, alpha=1.0)
+
+    def log_det(positions):
+        x, v = design.differences[positions], design.posterior_variances[positions]
+        return np.linalg.slogdet(np.eye(6) + (x.T * v) @ x)[1]
+
+    anew = pick(batch_bald, design, 20, n_draws=50)
+    assert anew.utilities.sum() > np.log(50)
+    monkeypatch.setattr(bayesian, "RENEWAL", np.inf)
+    saturated = pick(batch_bald, design, 20, n_draws=50)
+    assert log_det(anew.positions) > log_det(saturated.positions)
+    assert log_det(anew.positions) > log_det(pick(bald, design, 20).positions)
 
 
 def test_costs_divide_the_gains_of_batch_bald_and_caps_hold():
