@@ -4,6 +4,8 @@ Items pass the item steps and the network once a query, however many pairs, rule
 attributes need them.
 """
 
+from functools import cache
+
 import numpy as np
 from scipy.special import expit
 from sklearn.pipeline import Pipeline
@@ -78,40 +80,73 @@ def make_design(
             return design.embedding @ coef  # no second forward pass
         return column_or_1d(_map_blocks(executor, estimator.predict, chosen.items))
 
-    def past_information():
-        if past is None:
-            return _own_information(estimator, design.embedding.shape[1])
-        asked = transformed(check_some_pairs(past))
-        phi = embed(asked.items)
-        gap = np.zeros(len(asked))
+    @cache
+    def asked():
+        """Items through the network, and pairs, of the comparisons already asked."""
+        comparisons = transformed(check_some_pairs(past))
+        return comparisons.items, embed(comparisons.items), comparisons.pairs
+
+    @cache
+    def aimed():
+        """The same of the target."""
+        comparisons = transformed(_as_pairs(target))
+        return comparisons.items, embed(comparisons.items), _some_pairs(comparisons)
+
+    def information(items, phi, pairs):
+        """Σ v x xᵀ."""
+        gap = np.zeros(len(pairs))
         if estimator is not None:
-            known = phi @ coef if coef is not None else estimator.predict(asked.items)
+            known = phi @ coef if coef is not None else estimator.predict(items)
             rewards = column_or_1d(known)
-            gap = rewards[asked.pairs[:, 0]] - rewards[asked.pairs[:, 1]]
+            gap = rewards[pairs[:, 0]] - rewards[pairs[:, 1]]
         v = to_torch(expit(gap) * expit(-gap), device)
-        first, second = to_torch(asked.pairs, device).T
+        first, second = to_torch(pairs, device).T
         phi = to_torch(phi, device, design.tensor("embedding").dtype)
         return _fisher.information(phi, first, second, v).cpu().numpy()
 
-    def target_moment():
-        pairs = transformed(_as_pairs(target))
-        first, second = to_torch(_some_pairs(pairs), device).T
-        phi = to_torch(embed(pairs.items), device, design.tensor("embedding").dtype)
+    def past_information():
+        if past is None:
+            return _own_information(estimator, design.embedding.shape[1])
+        return information(*asked())
+
+    def past_differences():
+        _, phi, pairs = asked()
+        return np.asarray(phi[pairs[:, 0]] - phi[pairs[:, 1]], dtype=np.float64)
+
+    def target_moment(weighted):
+        items, phi, pairs = aimed()
+        if weighted:
+            return information(items, phi, pairs) / len(pairs)
+        first, second = to_torch(pairs, device).T
+        phi = to_torch(phi, device, design.tensor("embedding").dtype)
         return _fisher.second_moment(phi, first, second).cpu().numpy()
+
+    def past_counts():
+        code = {label: i for i, label in enumerate(labels.tolist())}
+        counts = np.zeros(len(code))
+        if getattr(past, "groups", None) is not None:
+            for asked in past.groups[past.pairs].tolist():
+                for label in set(asked) & code.keys():
+                    counts[code[label]] += 1
+        return counts
 
     coef = getattr(estimator, "coef_", None) if hasattr(estimator, "embed") else None
     is_network = bool(getattr(estimator, "hidden_coefs_", ()))
     groups = chosen.groups
     if groups is not None:
-        groups = np.unique(groups, return_inverse=True)[1].reshape(-1)
+        labels, groups = np.unique(groups, return_inverse=True)
+        groups = groups.reshape(-1)
     design = Design(
         chosen[index].pairs if whole else chosen.pairs,
         lambda: embed(chosen.items),
         reward=None if estimator is None else reward,
         coef=coef,
         alpha=getattr(estimator, "alpha_", None),
+        heads=getattr(estimator, "head_coefs_", None),
         past=past_information,
+        past_differences=None if past is None else past_differences,
         groups=groups,
+        past_counts=None if groups is None else past_counts,
         target=None if target is None else target_moment,
         device=device,
         **plan,

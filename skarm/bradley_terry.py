@@ -23,6 +23,7 @@ from skarm._checks import (
     read_comparisons,
     read_ratings,
 )
+from skarm._heads import fit_heads
 from skarm._likelihood import incidence, information
 from skarm._linear import MAX_DENSE, fit_linear
 from skarm._networks import ACTIVATIONS, embed, resolve_device, to_torch
@@ -75,6 +76,10 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     n_iter_no_change : int, default=20
         Epochs without progress, a fall of the held-out loss by 1e-3 nats, after which
         a network stops.
+    n_heads : int, default=0
+        How many further last layers to fit on the shared embedding, as an ensemble that
+        query strategies read instead of the Laplace posterior: each the exact fit to
+        the answers under a Bayesian bootstrap, with a prior mean drawn from the prior.
     device : str, default="auto"
         Where a network is trained and evaluated: "auto" (CUDA where there is one),
         "cpu", "cuda", "cuda:1". Linear fits run on the CPU.
@@ -84,7 +89,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     verbose : bool, default=False
         Show a progress bar while a network trains.
     random_state : int, RandomState or None, default=None
-        Initial weights, held-out comparisons and mini-batches of a network.
+        Initial weights, held-out comparisons and mini-batches of a network; the heads.
 
     Attributes
     ----------
@@ -95,6 +100,8 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     information_ : ndarray of shape (n_embedding, n_embedding) or None
         Fisher information Σ c p (1 - p) x xᵀ of the answers at `coef_`, without the
         prior. None where n_embedding exceeds 4,096.
+    head_coefs_ : ndarray of shape (n_heads, n_embedding) or None
+        Last layers of the ensemble; None without.
     log_evidence_ : float
         Laplace log marginal likelihood at `alpha_`; NaN for a given `alpha`.
     n_iter_ : int
@@ -158,6 +165,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         "tol": [Interval(Real, 0, None, closed="left")],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "n_heads": [Interval(Integral, 0, None, closed="left")],
         "device": [str],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
@@ -177,6 +185,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         tol=1e-8,
         validation_fraction=0.15,
         n_iter_no_change=20,
+        n_heads=0,
         device="auto",
         warm_start=False,
         verbose=False,
@@ -192,6 +201,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         self.tol = tol
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.n_heads = n_heads
         self.device = device
         self.warm_start = warm_start
         self.verbose = verbose
@@ -319,6 +329,11 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
             B = incidence(pairs, items.shape[0])
             p = expit(B @ (items @ fit.coef))
             self.information_ = information(items, B, weights * p * (1 - p))
+        self.head_coefs_ = None
+        if self.n_heads:
+            rng = check_random_state(self.random_state)
+            problem = (items, pairs, y, weights, fit, self.information_)
+            self.head_coefs_ = fit_heads(*problem, n_heads=self.n_heads, rng=rng)
         if linear:
             self.n_iter_ = fit.n_iter
         if not fit.converged:

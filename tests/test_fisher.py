@@ -286,7 +286,7 @@ def everything(embedding, first, second, weights, matrix, n_pairs=25):
 def test_chunks_change_nothing(seed, monkeypatch):
     inputs = problem(seed)
     numbers, picks = everything(*inputs)
-    monkeypatch.setattr(_fisher, "CHUNK_SIZE", 7)
+    monkeypatch.setattr(_fisher, "CHUNK_NUMBERS", 21)
     chunked, chunked_picks = everything(*inputs)
     assert chunked_picks == picks
     for whole, part in zip(numbers, chunked, strict=True):

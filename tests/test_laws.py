@@ -20,7 +20,11 @@ from skarm.strategies import get_strategy_names
 STRATEGIES = get_strategy_names()
 SEEDS = range(3)
 #: Strategies whose answer is drawn, not ranked, and why.
-DRAWN = {"random": "a uniform draw of positions depends on the order of the candidates"}
+DRAWN = {
+    "random": "a uniform draw of positions depends on the order of the candidates",
+    "coreset": "draws positions in proportion to their sensitivity",
+    "badge": "draws positions in proportion to their squared distance",
+}
 
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
 every_seed = pytest.mark.parametrize("seed", SEEDS)
@@ -300,7 +304,7 @@ def test_a_lazy_pool_answers_as_its_list_of_pairs(strategy, scope, seed):
     items = make_pool(seed).items
     groups = np.random.default_rng(seed).integers(0, 6, len(items))
     lazy = Comparisons.all_pairs(items, groups=groups, scope=scope)
-    listed = Comparisons(items, lazy.pairs)
+    listed = Comparisons(items, lazy.pairs, groups=groups)
     known = context("linear", items, seed)
     indices = query(strategy, lazy, **known)
     assert_valid(indices, 10, len(lazy))

@@ -51,6 +51,12 @@ ALIASES = {
         {"eligible": 1.0, "variance": "plug_in"},
         "Kveton et al., arXiv 2503.01076: greedy log det with weights p (1 - p)",
     ),
+    "apo": Alias(
+        "variance",
+        {},
+        "Das et al., arXiv 2402.10500: the longest difference in the inverse "
+        "information, one pair at a time",
+    ),
 }
 
 

@@ -39,6 +39,8 @@ class Selection:
     ----------
     design : Design
         The candidates, and ``max_pairs_per_item`` and ``max_pairs_per_group``.
+    report : bool, default=True
+        Whether ``design.progress`` hears of each pick.
 
     Attributes
     ----------
@@ -50,9 +52,10 @@ class Selection:
     A pick costs O(1), and O(n_candidates) where it fills a cap.
     """
 
-    def __init__(self, design):
+    def __init__(self, design, *, report=True):
         self.open = np.ones(design.n_pairs, dtype=bool)
-        self._report, self._positions, self._utilities = design.progress, [], []
+        self._report = design.progress if report else None
+        self._positions, self._utilities = [], []
         self._caps = [_Cap(*cap) for cap in design.caps]
 
     def __len__(self):

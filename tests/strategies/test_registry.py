@@ -1,10 +1,12 @@
 """The registry: names, aliases, and the table of strategies."""
 
+import numpy as np
 import pytest
+from scipy.special import expit
 
 import skarm.strategies
-from skarm import ActiveComparisonSampler
-from skarm.strategies import get_strategy, get_strategy_names, strategy_table
+from skarm import ActiveComparisonSampler, Comparisons
+from skarm.strategies import Design, get_strategy, get_strategy_names, strategy_table
 from skarm.strategies._registry import ALIASES, AUTO, register
 
 NAMES = get_strategy_names()
@@ -63,6 +65,27 @@ def test_an_alias_is_its_strategy_with_the_parameters_filled_in(alias):
         assert function.keywords == params
     else:
         assert function is get_strategy(name)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_adpo_is_the_greedy_log_det_of_plug_in_information(seed):
+    rng = np.random.default_rng(seed)
+    items, w = rng.standard_normal((20, 3)), rng.standard_normal(3)
+    pool = Comparisons.random_pairs(items, 30, random_state=seed)
+    design = Design(
+        *(pool.pairs, lambda: items), reward=lambda: items @ w, coef=w, alpha=0.5
+    )
+    picks = get_strategy("adpo")(design, 4, rng=np.random.RandomState(0))
+    taken, H = [], 0.5 * np.eye(3)
+    z = pool.differences()
+    p = expit(z @ w)
+    for position in picks.positions:
+        grown = H + (p * (1 - p))[:, None, None] * z[:, :, None] * z[:, None]
+        log_det = np.linalg.slogdet(grown)[1]
+        log_det[taken] = -np.inf
+        assert position == log_det.argmax()
+        H = grown[position]
+        taken.append(position)
 
 
 def test_auto_names_a_registered_strategy():
