@@ -14,12 +14,13 @@ Bradley–Terry reward model on their answers, and see how sure it is.
 `annotators`        who answers
 `metrics`           how good it is
 `datasets`          sample data, readers, synthetic comparisons
+`modal`             the learner of modAL, for comparisons
 ==================  ==============================================================
 """
 
 __version__ = "0.1.0"
 
-from skarm import annotators, datasets, metrics, strategies, text
+from skarm import annotators, datasets, metrics, modal, strategies, text
 from skarm.bradley_terry import BradleyTerryRegressor
 from skarm.comparisons import Comparisons
 from skarm.itemwise import ItemwiseTransformer, make_reward_pipeline
@@ -36,6 +37,7 @@ __all__ = [
     "datasets",
     "make_reward_pipeline",
     "metrics",
+    "modal",
     "strategies",
     "text",
 ]
