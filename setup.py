@@ -12,7 +12,15 @@ version = re.search(
 
 plot = ["matplotlib>=3.8"]
 parquet = ["pandas>=2.2", "pyarrow>=15"]
-test = [*plot, *parquet, "pytest>=8", "modAL-python>=0.4.2"]
+skactiveml = ["scikit-activeml>=1.0"]
+test = [
+    *plot,
+    *parquet,
+    *skactiveml,
+    "pytest>=8",
+    "modAL-python>=0.4.2",
+    "skops>=0.11",
+]
 
 setup(
     name="skarm",
@@ -36,6 +44,7 @@ setup(
     extras_require={
         "plot": plot,
         "parquet": parquet,
+        "skactiveml": skactiveml,
         "test": test,
         "dev": [*test, "ruff>=0.8", "build"],
     },

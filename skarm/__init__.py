@@ -14,7 +14,8 @@ Bradley–Terry reward model on their answers, and see how sure it is.
 `annotators`        who answers
 `metrics`           how good it is
 `datasets`          sample data, readers, synthetic comparisons
-`modal`             the learner of modAL, for comparisons
+`modal`,            the learner of modAL, and a strategy of scikit-activeml, for
+`skactiveml`        comparisons (the latter to be imported by name)
 ==================  ==============================================================
 """
 
