@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from skarm import (
     ActiveComparisonSampler,
+    ActiveLearningCurveDisplay,
     ActiveRewardLearner,
     BradleyTerryRegressor,
     Comparisons,
@@ -293,25 +294,21 @@ def draw(curves, extremes, args):
     rows = figure.subfigures(2, 1, height_ratios=[1, 1]) if curves else [None, figure]
     if curves:
         labels = args.pairs * np.arange(1, args.rounds + 1)
-        colors = dict(zip(curves, ("#777777", "#d95f02", "#1b6ca8"), strict=True))
+        colors = {"d_optimal": "#d95f02", "auto": "#1b6ca8"}
         axes = rows[0].subplots(1, len(METRICS))
         for m, (ax, metric) in enumerate(zip(axes, METRICS, strict=True)):
-            for strategy, runs in curves.items():
-                mean, sd = runs[:, :, m].mean(axis=0), runs[:, :, m].std(axis=0)
-                name, color = NAMES.get(strategy, strategy), colors[strategy]
-                ax.plot(labels, mean, color=color, marker="o", ms=3.5, label=name)
-                error = sd / np.sqrt(len(runs))
-                ax.fill_between(
-                    labels, mean - error, mean + error, color=color, alpha=0.18, lw=0
-                )
-            ax.set(xlabel="comparisons answered", title=TITLES.get(metric, metric))
-            ax.grid(alpha=0.25)
-            ax.spines[["top", "right"]].set_visible(False)
-        axes[0].legend(frameon=False)
-        rows[0].suptitle(
-            f"Unseen prompts; mean and standard error over {args.seeds} seeds",
-            fontsize=11,
-        )
+            ActiveLearningCurveDisplay.from_results(
+                {strategy: runs[:, :, m] for strategy, runs in curves.items()},
+                score=metric,
+                n_labels=labels,
+                ax=ax,
+                names=NAMES,
+                colors=colors,
+            )
+            ax.set(title=TITLES.get(metric, metric), ylabel=None)
+            if m:
+                ax.get_legend().remove()
+        rows[0].suptitle("Unseen prompts", fontsize=11)
     panels = rows[1].subplots(1, 2)
     for ax, title, answers, color in zip(
         panels, ("Most", "Least"), extremes, ("#e8f1f8", "#fbeee6"), strict=True

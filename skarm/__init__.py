@@ -13,6 +13,7 @@ Bradley–Terry reward model on their answers, and see how sure it is.
 `itemwise`, `text`  what comes before the model: item steps, embedding
 `annotators`        who answers
 `metrics`           how good it is
+`display`           pictures: learning curves, designs, calibration, rewards, best of n
 `datasets`          sample data, readers, synthetic comparisons
 `modal`,            the learner of modAL, and a strategy of scikit-activeml, for
 `skactiveml`        comparisons (the latter to be imported by name)
@@ -24,16 +25,28 @@ __version__ = "0.1.0"
 from skarm import annotators, datasets, metrics, modal, strategies, text
 from skarm.bradley_terry import BradleyTerryRegressor
 from skarm.comparisons import Comparisons
+from skarm.display import (
+    ActiveLearningCurveDisplay,
+    BestOfNDisplay,
+    ComparisonCalibrationDisplay,
+    DesignDisplay,
+    RewardDistributionDisplay,
+)
 from skarm.itemwise import ItemwiseTransformer, make_reward_pipeline
 from skarm.learner import ActiveRewardLearner
 from skarm.sampler import ActiveComparisonSampler
 
 __all__ = [
     "ActiveComparisonSampler",
+    "ActiveLearningCurveDisplay",
     "ActiveRewardLearner",
+    "BestOfNDisplay",
     "BradleyTerryRegressor",
+    "ComparisonCalibrationDisplay",
     "Comparisons",
+    "DesignDisplay",
     "ItemwiseTransformer",
+    "RewardDistributionDisplay",
     "annotators",
     "datasets",
     "make_reward_pipeline",
