@@ -28,11 +28,11 @@ from skarm._items import (
     as_numpy,
     check_item_groups,
     check_items,
-    describe_items,
     first_appearance,
     same_items,
     stack_items,
 )
+from skarm._reprs import comparisons_html, comparisons_text
 
 __all__ = ["Comparisons"]
 
@@ -360,9 +360,10 @@ class Comparisons:
         return namespace
 
     def __repr__(self):
-        kind = describe_items(self.items)
-        lazy = f", every pair of {self._pairs.scope!r}" if self.is_lazy else ""
-        return f"Comparisons({len(self)} pairs over {self.n_items} {kind}{lazy})"
+        return comparisons_text(self)
+
+    def _repr_html_(self):
+        return comparisons_html(self)
 
     # ------------------------------------------------------------------ operations
 

@@ -57,6 +57,9 @@ class ItemwiseTransformer(
 
     _parameter_constraints = {"transformer": [HasMethods(["fit", "transform"])]}
 
+    # Weights of comparisons are none of the items' business, unless asked for.
+    __metadata_request__fit = {"sample_weight": False}
+
     def __init__(self, transformer):
         self.transformer = transformer
 

@@ -7,6 +7,13 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clon
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    _routing_enabled,
+    process_routing,
+)
+from sklearn.utils.validation import _check_method_params
 
 from skarm._candidates import excluded_indices
 from skarm._checks import (
@@ -15,7 +22,10 @@ from skarm._checks import (
     check_outcomes,
     check_some_pairs,
 )
+from skarm._fit_params import join_fit_params, route_fit_params
 from skarm._items import same_items
+from skarm._persistence import load, save
+from skarm._reprs import progress_text
 from skarm.comparisons import Comparisons
 from skarm.exceptions import PoolExhaustedError
 from skarm.metrics import pairwise_accuracy
@@ -62,6 +72,9 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         After a replay: which of them the sampler's `random_fraction` drew.
     explain_ : dict
         About the last query, from the sampler.
+    n_left_ : int
+        Pairs that could still be asked after the last query or replay: of its pool, and
+        within the budget.
     history_ : list of dict
         One entry per round: ``n_labels``, ``n_new``, ``accuracy_before`` (pairwise
         accuracy on the new answers before learning them, an honest running estimate;
@@ -163,12 +176,17 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         if n_asked and same_items(self.asked_.items, pool.items):
             exclude.append(self.asked_)
         exclude = [excluded_indices(pool, e) for e in exclude if e is not None]
-        if exclude:
-            query_params["exclude"] = np.concatenate(exclude)
+        exclude = np.unique(np.concatenate(exclude)) if exclude else None
+        if exclude is not None:
+            query_params["exclude"] = exclude
         indices = self._choose(pool, n_pairs, **query_params)
+        n_left = len(pool) - (0 if exclude is None else len(exclude))
+        if self.budget is not None:
+            n_left = min(n_left, self.budget - n_asked)
+        self.n_left_ = n_left - n_pairs
         return indices, pool[indices]
 
-    def teach(self, X, y):
+    def teach(self, X, y, **fit_params):
         """Learn answers: keep them, and refit on all answers so far.
 
         Parameters
@@ -178,6 +196,9 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         y : array-like of shape (n,)
             Outcomes in [0, 1]; NaN for a pair the person would not judge, which is
             then neither learned nor asked again.
+        **fit_params : dict
+            For the ``fit`` of the reward model, one entry per comparison, such as
+            ``sample_weight``; the same ones every time.
 
         Returns
         -------
@@ -193,6 +214,8 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         self._validate_params()
         asked = check_some_pairs(X)
         y = check_outcomes(y, len(asked))
+        known = getattr(self, "_fit_params", None)
+        fit_params = join_fit_params(known, fit_params, len(y))
         before = dict(self.__dict__)
         if not hasattr(self, "item_steps_"):
             self._fit_item_steps(asked)
@@ -205,12 +228,12 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
             asked = Comparisons.concatenate([self.asked_, asked])
             y = np.concatenate([self.y_, y])
         n_new = len(y) - len(getattr(self, "y_", ()))
-        self.asked_, self.y_ = asked, y
+        self.asked_, self.y_, self._fit_params = asked, y, fit_params
         if np.isnan(y).all():  # nothing to learn from yet
             return self
         try:
             model = clone(self._final_step())
-            self.model_ = model.fit(self._transformed(self.asked_), y)
+            self.model_ = model.fit(self._transformed(self.asked_), y, **fit_params)
         except BaseException:  # an interrupt too
             self.__dict__.clear()
             self.__dict__.update(before)
@@ -227,7 +250,7 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
 
     # ------------------------------------------------------------------- the replay
 
-    def fit(self, X, y):
+    def fit(self, X, y, **fit_params):
         """Replay recorded answers: start afresh, and ask within the budget.
 
         Parameters
@@ -237,6 +260,10 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         y : array-like of shape (n,)
             The outcomes. One is used only once its comparison is asked; comparisons
             with NaN are not candidates.
+        **fit_params : dict
+            For the ``fit`` of the reward model, one entry per comparison, such as
+            ``sample_weight``. Item steps are never given any. With scikit-learn's
+            metadata routing, what the model requests is handed on.
 
         Returns
         -------
@@ -251,6 +278,7 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         self._validate_params()
         X = check_some_pairs(X)
         y = check_outcomes(y, len(X))
+        fit_params = route_fit_params(self, fit_params)
         recorded = np.flatnonzero(~np.isnan(y))
         if not len(recorded):
             raise ValueError(
@@ -259,6 +287,7 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
             )
         self._forget()
         pool, answers = X[recorded].compact(), y[recorded]
+        fit_params = _check_method_params(X, fit_params, indices=recorded)
         self._fit_item_steps(pool)
         budget = min(self.budget or len(pool), len(pool))
         left = np.ones(len(pool), dtype=bool)
@@ -270,7 +299,9 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
             left[new] = False
             order = np.concatenate([order, new])
             is_random.append(self.explain_.get("is_random", np.zeros(size, dtype=bool)))
-            self.teach(pool[new], answers[new])
+            params = _check_method_params(pool, fit_params, indices=new)
+            self.teach(pool[new], answers[new], **params)
+        self.n_left_ = budget - len(order)
         self.asked_indices_ = recorded[order]
         self.asked_at_random_ = np.concatenate(is_random)
         return self
@@ -298,13 +329,15 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         self._check_taught()
         return self.estimator_.predict(X, **predict_params)
 
-    def score(self, X, y):
+    def score(self, X, y, **score_params):
         """Pairwise accuracy of the model on comparisons.
 
         Parameters
         ----------
         X, y
             Comparisons and their outcomes.
+        **score_params : dict
+            For the ``score`` of the model, such as ``sample_weight``.
 
         Returns
         -------
@@ -312,7 +345,73 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
             Between 0 and 1.
         """
         self._check_taught()
-        return self.estimator_.score(X, y)
+        if _routing_enabled():
+            score_params = process_routing(self, "score", **score_params)
+            score_params = score_params.estimator.score
+        return self.estimator_.score(X, y, **score_params)
+
+    def get_metadata_routing(self):
+        """How scikit-learn hands metadata through: to ``estimator``.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            ``fit`` and ``score`` to those of the estimator.
+        """
+        mapping = MethodMapping().add(caller="fit", callee="fit")
+        mapping.add(caller="score", callee="score")
+        router = MetadataRouter(owner=self)
+        return router.add(estimator=self.estimator, method_mapping=mapping)
+
+    # ------------------------------------------------------------ showing and keeping
+
+    def __repr__(self, N_CHAR_MAX=700):
+        progress = progress_text(self)
+        text = super().__repr__(N_CHAR_MAX)
+        return f"{text}  # {progress}" if progress else text
+
+    def _repr_mimebundle_(self, **kwargs):
+        bundle = super()._repr_mimebundle_(**kwargs)
+        progress = progress_text(self)
+        if "text/html" in bundle and progress:
+            bundle["text/html"] = f"<p>{progress}</p>{bundle['text/html']}"
+        return bundle
+
+    def save(self, path):
+        """Save everything: answers, models, the state of the random draws.
+
+        Parameters
+        ----------
+        path : path-like
+            A file; one that is there is replaced, and whole at every moment.
+
+        Notes
+        -----
+        The file is a pickle after a first line of text. Load only what you trust; to
+        share a learner, ``skops.io`` works too.
+        """
+        save(path, self)
+
+    @classmethod
+    def load(cls, path):
+        """Load a saved learner, which goes on as if nothing had happened.
+
+        Parameters
+        ----------
+        path : path-like
+            A file written by :meth:`save`, from a source you trust.
+
+        Returns
+        -------
+        learner : ActiveRewardLearner
+            As it was.
+
+        Raises
+        ------
+        ValueError
+            If the file is another, damaged, or written by a newer skarm.
+        """
+        return load(path, cls)
 
     # -------------------------------------------------------------------- machinery
 
@@ -330,7 +429,7 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
 
     def _forget(self):
         for name in list(vars(self)):
-            if name.endswith("_") or name in ("_store", "_rng"):
+            if name.endswith("_") or name in ("_store", "_rng", "_fit_params"):
                 delattr(self, name)
 
     def _final_step(self):

@@ -513,16 +513,18 @@ def test_the_group_of_a_pair_is_that_of_both_items():
         Comparisons(FEATURES, [[0, 1], [3, 4]], groups=GROUPS).pair_groups()
 
 
-def test_repr_says_how_many_of_what():
+def test_repr_says_how_many_of_what_and_the_first_pairs():
     n = len(PAIRS)
+    head = ", ".join(str(tuple(pair)) for pair in PAIRS[:3].tolist())
     representations = {
-        repr(small()): f"Comparisons({n} pairs over 12 items of 3 features)",
-        repr(small(NUMERIC["csr"])): f"({n} pairs over 12 sparse items of 3 features)",
-        repr(small(NUMERIC["frame"])): "12 rows of a DataFrame with 3 columns)",
-        repr(small(TEXTS)): f"Comparisons({n} pairs over 12 texts)",
+        repr(small()): f"Comparisons({n} pairs over 12 items of 3 features: {head}, ",
+        repr(small(NUMERIC["csr"])): f"({n} pairs over 12 sparse items of 3 features: ",
+        repr(small(NUMERIC["frame"])): "12 rows of a DataFrame with 3 columns: (",
+        repr(small(TEXTS)): f"Comparisons({n} pairs over 12 texts: {head}, ...)",
+        repr(small(TEXTS)[:0]): "Comparisons(0 pairs over 12 texts)",
         repr(
             Comparisons.all_pairs(TEXTS)
-        ): "66 pairs over 12 texts, every pair of 'all'",
+        ): "66 pairs over 12 texts, every pair of 'all': (0, 1), ",
     }
     for got, expected in representations.items():
         assert expected in got

@@ -84,8 +84,8 @@ def make_comparisons(
     --------
     >>> from skarm.datasets import make_comparisons
     >>> data = make_comparisons(100, random_state=0)
-    >>> data.comparisons
-    Comparisons(100 pairs over 200 items of 10 features)
+    >>> data.comparisons.shape, data.comparisons.n_items
+    ((100, 2, 10), 200)
     """
     rng = check_random_state(random_state)
     items = rng.standard_normal((n_items, n_features))
