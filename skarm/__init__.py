@@ -12,7 +12,8 @@ Bradley–Terry reward model on their answers, and see how sure it is.
 `learner`           the loop of asking, answering and refitting
 `itemwise`, `text`  what comes before the model: item steps, embedding
 `annotators`        who answers
-`metrics`           how good it is
+`metrics`           how good it is; `model_selection`: splits that leak nothing
+`utils`             checks for comparison estimators of your own
 `display`           pictures: learning curves, designs, calibration, rewards, best of n
 `datasets`          sample data, readers, synthetic comparisons
 `modal`,            the learner of modAL, and a strategy of scikit-activeml, for
@@ -22,7 +23,16 @@ Bradley–Terry reward model on their answers, and see how sure it is.
 
 __version__ = "0.1.0"
 
-from skarm import annotators, datasets, metrics, modal, strategies, text
+from skarm import (
+    annotators,
+    datasets,
+    metrics,
+    modal,
+    model_selection,
+    strategies,
+    text,
+    utils,
+)
 from skarm.bradley_terry import BradleyTerryRegressor
 from skarm.comparisons import Comparisons
 from skarm.display import (
@@ -52,6 +62,8 @@ __all__ = [
     "make_reward_pipeline",
     "metrics",
     "modal",
+    "model_selection",
     "strategies",
     "text",
+    "utils",
 ]

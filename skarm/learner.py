@@ -329,15 +329,15 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         self._check_taught()
         return self.estimator_.predict(X, **predict_params)
 
-    def score(self, X, y, **score_params):
+    def score(self, X, y, sample_weight=None):
         """Pairwise accuracy of the model on comparisons.
 
         Parameters
         ----------
         X, y
             Comparisons and their outcomes.
-        **score_params : dict
-            For the ``score`` of the model, such as ``sample_weight``.
+        sample_weight : array-like of shape (n,), default=None
+            For the ``score`` of the model.
 
         Returns
         -------
@@ -345,10 +345,10 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
             Between 0 and 1.
         """
         self._check_taught()
-        if _routing_enabled():
-            score_params = process_routing(self, "score", **score_params)
-            score_params = score_params.estimator.score
-        return self.estimator_.score(X, y, **score_params)
+        params = {} if sample_weight is None else {"sample_weight": sample_weight}
+        if params and _routing_enabled():
+            params = process_routing(self, "score", **params).estimator.score
+        return self.estimator_.score(X, y, **params)
 
     def get_metadata_routing(self):
         """How scikit-learn hands metadata through: to ``estimator``.

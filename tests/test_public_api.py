@@ -32,7 +32,8 @@ ROOMS = [
     {"strategies"},
     {"_embedding_cache", "_sentence_models"},
     {"_candidates", "_pool_design"},
-    {"bradley_terry", "sampler", "itemwise", "text", "metrics", "annotators"},
+    {"bradley_terry", "sampler", "itemwise", "text", "metrics", "annotators"}
+    | {"model_selection", "utils"},
     {"learner", "datasets", "io", "annotate", "modal", "skactiveml"},
     {"display", "skarm"},
 ]
