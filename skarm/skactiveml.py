@@ -110,7 +110,7 @@ default=None
         utilities : ndarray of shape (batch_size, n_samples or n_candidates)
             Only if `return_utilities`. Row k holds the utilities when pick k was made:
             NaN for what is no candidate or was picked before, and minus infinity for
-            the rest where the rule states the utilities of its picks only.
+            the rest where the rule does not go by utilities of single candidates.
 
         Raises
         ------
@@ -144,10 +144,10 @@ default=None
         utilities = np.full((batch_size, len(pool)), np.nan)
         utilities[:, index] = -np.inf
         if _is_pointwise(sampler.strategy):
-            # Its ranking of all candidates is the utility of each.
             sampler.set_params(**_UNLIMITED)
             ranking, every = query(n_pairs=len(index))
-            utilities[:, ranking] = every
+            if (np.diff(every) <= 0).all():  # it goes by utility alone
+                utilities[:, ranking] = every
         for k, pick in enumerate(picks):
             utilities[k, pick] = worth[k]
             utilities[k + 1 :, pick] = np.nan
