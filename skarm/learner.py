@@ -15,6 +15,7 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.validation import _check_method_params
 
+from skarm._callbacks import CallbackSupportMixin, rounds, with_callbacks
 from skarm._candidates import excluded_indices
 from skarm._checks import (
     HasMethods,
@@ -33,7 +34,9 @@ from skarm.metrics import pairwise_accuracy
 __all__ = ["ActiveRewardLearner"]
 
 
-class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
+class ActiveRewardLearner(
+    CallbackSupportMixin, MetaEstimatorMixin, RegressorMixin, BaseEstimator
+):
     """Active learning of a reward model.
 
     With people: ``query`` a batch, show it, ``teach`` the answers, repeat. With
@@ -250,6 +253,7 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
 
     # ------------------------------------------------------------------- the replay
 
+    @with_callbacks
     def fit(self, X, y, **fit_params):
         """Replay recorded answers: start afresh, and ask within the budget.
 
@@ -292,15 +296,18 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         budget = min(self.budget or len(pool), len(pool))
         left = np.ones(len(pool), dtype=bool)
         order, is_random = np.empty(0, dtype=np.intp), []
-        while len(order) < budget:
-            size = self.n_pairs if len(order) else self.n_initial
-            size = min(size, budget - len(order))
-            new = self._choose(pool, size, candidates=np.flatnonzero(left))
-            left[new] = False
-            order = np.concatenate([order, new])
-            is_random.append(self.explain_.get("is_random", np.zeros(size, dtype=bool)))
-            params = _check_method_params(pool, fit_params, indices=new)
-            self.teach(pool[new], answers[new], **params)
+        n_rounds = 1 + max(0, -((self.n_initial - budget) // self.n_pairs))
+        with rounds(self, n_rounds) as each_round:
+            for n_round in each_round:
+                size = self.n_pairs if n_round else self.n_initial
+                size = min(size, budget - len(order))
+                new = self._choose(pool, size, candidates=np.flatnonzero(left))
+                left[new] = False
+                order = np.concatenate([order, new])
+                no = np.zeros(size, dtype=bool)
+                is_random.append(self.explain_.get("is_random", no))
+                params = _check_method_params(pool, fit_params, indices=new)
+                self.teach(pool[new], answers[new], **params)
         self.n_left_ = budget - len(order)
         self.asked_indices_ = recorded[order]
         self.asked_at_random_ = np.concatenate(is_random)
