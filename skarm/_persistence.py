@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,9 +27,9 @@ def save(path, thing):
     path = Path(path)
     version = sys.modules[__package__].__version__  # skarm, without importing upward
     header = {"kind": type(thing).__name__, "format": FORMAT, "skarm": version}
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "wb") as file:
             file.write(json.dumps(header).encode() + b"\n")
             joblib.dump(thing, file)
             file.flush()

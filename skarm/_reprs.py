@@ -34,7 +34,8 @@ def comparisons_html(comparisons):
         )
         rows.append(f"<tr>{cells}</tr>")
     if len(comparisons) > len(head):
-        rows.append(f"<tr><td colspan='2'>… {len(comparisons) - len(head):,} more")
+        n_more = len(comparisons) - len(head)
+        rows.append(f"<tr><td colspan='2'>… {n_more:,} more</td></tr>")
     return (
         f"<p>Comparisons: {escape(_summary(comparisons))}</p>"
         "<table><tr><th style='text-align:left'>first</th>"

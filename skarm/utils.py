@@ -9,6 +9,7 @@ from scipy.special import expit
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
 
 from skarm.comparisons import Comparisons
@@ -287,7 +288,7 @@ def check_bad_outcomes_are_refused(estimator):
 
 
 def check_texts_are_refused_clearly(estimator):
-    if getattr(estimator.__sklearn_tags__().input_tags, "string", False):
+    if get_tags(estimator).input_tags.string:
         raise _Skipped("takes texts, by its tags")
     X = Comparisons([f"answer {k}" for k in range(6)], [[0, 1], [2, 3], [4, 5]])
     what = "fit must raise ValueError or TypeError for texts."

@@ -99,3 +99,12 @@ def test_saved_answers_do_not_pass_to_other_texts(tmp_path):
     path.write_text("\n".join(["prompt,response", *rows]))
     result = quickstart(tmp_path, "--ask", "--data", path, check=False)
     assert "about other texts" in result.stderr
+
+
+def test_the_displays_are_drawn(tmp_path):
+    path = QUICKSTART.with_name("plot_displays.py")
+    run = subprocess.run(
+        [sys.executable, path], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "Picture: displays.png" in run.stdout
+    assert (tmp_path / "displays.png").read_bytes()[:4] == b"\x89PNG"

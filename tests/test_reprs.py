@@ -24,16 +24,19 @@ TEXTS = [
 
 
 class Reader(HTMLParser):
-    """Cells of a table, and whether every tag that needs an end has one."""
+    """Cells of a table; every tag must be closed in its turn."""
 
     def __init__(self):
         super().__init__()
-        self.cells, self.tags = [], set()
+        self.cells, self.open = [], []
 
     def handle_starttag(self, tag, attrs):
-        self.tags.add(tag)
+        self.open.append(tag)
         if tag == "td":
             self.cells.append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
 
     def handle_data(self, data):
         if self.cells:
@@ -43,6 +46,7 @@ class Reader(HTMLParser):
 def read(comparisons):
     reader = Reader()
     reader.feed(comparisons._repr_html_())
+    assert reader.open == []
     return reader
 
 
