@@ -51,7 +51,7 @@ def main():
 
     figure, axes = plt.subplots(2, 3, figsize=(15, 8.5), layout="constrained")
     ActiveLearningCurveDisplay.from_estimator(learner, X, y, cv=splits, ax=axes[0, 0])
-    DesignDisplay.from_estimator(learner, ax=axes[0, 1])
+    DesignDisplay.from_estimator(learner, learner.asked_[-20:], ax=axes[0, 1])
     ComparisonCalibrationDisplay.from_estimator(
         learner, X[test], y[test], name="unseen prompts", ax=axes[0, 2]
     )

@@ -186,5 +186,5 @@ class ComparisonCalibrationDisplay:
             xlim=(0.49, 1.01),
         )
         ax.grid(alpha=0.25)
-        ax.legend(frameon=False, loc="upper left")
+        ax.legend(frameon=False, loc="lower right")
         return self

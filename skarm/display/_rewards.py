@@ -115,6 +115,7 @@ class RewardDistributionDisplay:
             if name is not None:
                 ax.axvline(rewards.mean(), color=f"C{k % 10}", ls=":", lw=1)
         if self.labels is not None:
+            ax.set_ylim(top=(1 + 0.1 * len(parts)) * ax.get_ylim()[1])
             ax.legend(frameon=False)
         ax.set(xlabel="reward (nats)", ylabel="share of items")
         return self
