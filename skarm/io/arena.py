@@ -93,7 +93,6 @@ def _split(left, right):
     n = 0
     while n < min(len(left), len(right)) and left[n] == right[n]:
         n += 1
-    n = min(n, max(len(left), len(right)) - 1) if left or right else 0
     parts = left[:n], left[n:], right[n:]
     roles = ("user", "assistant", "assistant")
     if all(map(_is_single, parts, roles)):

@@ -95,9 +95,7 @@ def test_k_ranked_responses_are_all_their_pairs():
     fields = {"prompt": "?", **{name: f"text {name}" for name in "abcd"}}
     data = read_argilla([record({"value": value}, fields=fields, metadata={"k": 1})])
     assert len(data) == 6
-    order = {
-        f"text {name}": rank for name, rank in zip("abcd", (1, 2, 2, 4), strict=False)
-    }
+    order = {"text a": 1, "text b": 2, "text c": 2, "text d": 4}
     for (first, second), y in zip(
         data.responses[data.comparisons.pairs], data.y, strict=True
     ):

@@ -82,6 +82,15 @@ def test_arrays_of_a_frame_are_lists(tmp_path):
         assert read_comparisons(source).responses[0] == row["first"]
 
 
+def test_parquet_does_not_add_fields_to_messages(tmp_path):
+    plain = [{"role": "assistant", "content": None}]
+    named = [{"role": "assistant", "content": "Here.", "name": "ann"}]
+    data = read_comparisons([{**PAIR, "first": plain, "second": named}])
+    write_comparisons(data, path=tmp_path / "t.parquet")
+    back = read_comparisons(tmp_path / "t.parquet")
+    assert back.responses.tolist() == [plain, named]
+
+
 def test_a_data_set_dictionary_asks_for_a_split():
     datasets = pytest.importorskip("datasets")
     split = datasets.DatasetDict(train=datasets.Dataset.from_list([PAIR]))
@@ -113,6 +122,15 @@ def test_names_outcomes_and_lists_of_votes():
     assert unnamed.annotators.tolist() == [0, 1]
     with pytest.raises(ValueError, match=r"'y' must hold one of \[1\]. Got 2.*Row 1"):
         read_comparisons([{**PAIR, "y": 2}], outcomes={1: 1})
+
+
+def test_a_response_in_two_groups_is_two_items():
+    data = read_comparisons([{**PAIR, "prompt_id": group} for group in ("a", "b")])
+    assert data.comparisons.n_items == 4
+    assert [row["prompt_id"] for row in rows_of(data)] == ["a", "b"]
+    across = {**PAIR, "second": "Here.", "prompt_id": "a", "second_prompt_id": "b"}
+    data = read_comparisons([{**across, "second_prompt": "Where?"}])
+    assert data.comparisons.groups[data.comparisons.pairs].tolist() == [["a", "b"]]
 
 
 def test_a_byte_order_mark_is_not_part_of_the_first_name(tmp_path):
