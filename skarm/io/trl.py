@@ -165,7 +165,8 @@ def write_trl(data, y=None, path=None, *, implicit_prompt=False, ties="drop"):
     Notes
     -----
     :func:`read_trl` reads it back loss-free, but for the order within a pair: the
-    preferred one comes first.
+    preferred one comes first. TRL's trainers put a prompt right before its response,
+    with nothing between, and want a margin in every row or in none.
 
     Examples
     --------
