@@ -130,7 +130,7 @@ def gather_items(parts, join):
             number[key] = len(keep)
             group, prompt, response = part
             keep.append(ItemText(join(prompt, response), prompt, response))
-            ids.append(_freeze(prompt) if group is None else group)
+            ids.append(("prompt", _freeze(prompt)) if group is None else group)
         code[position] = number[key]
     given = bool(parts) and all(isinstance(part[0], (str, Real)) for part in parts)
     return objects(keep), _labels(ids, given), code
@@ -152,9 +152,10 @@ def _key(part):
 
 
 def _freeze(text):
-    return (
-        text if isinstance(text, str) else json.dumps(text, sort_keys=True, default=str)
-    )
+    """A key for a text or for messages, never the same for one of each."""
+    if isinstance(text, str):
+        return text
+    return (json.dumps(text, sort_keys=True, default=str),)
 
 
 def optional(values):

@@ -133,6 +133,12 @@ def test_a_response_in_two_groups_is_two_items():
     assert data.comparisons.groups[data.comparisons.pairs].tolist() == [["a", "b"]]
 
 
+def test_messages_are_not_the_text_that_looks_like_them():
+    turn = [{"content": "Here.", "role": "assistant"}]
+    data = read_comparisons([{**PAIR, "first": turn, "second": json.dumps(turn)}])
+    assert data.comparisons.n_items == 2
+
+
 def test_a_byte_order_mark_is_not_part_of_the_first_name(tmp_path):
     text = "prompt,first,second,y\nWhere?,Here.,There.,1\n"
     (tmp_path / "excel.csv").write_text(text, encoding="utf-8-sig")
