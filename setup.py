@@ -18,6 +18,7 @@ test = [
     *parquet,
     *skactiveml,
     "pytest>=8",
+    "hypothesis>=6.100",
     "modAL-python>=0.4.2",
     "skops>=0.11",
 ]

@@ -15,7 +15,8 @@ Bradley–Terry reward model on their answers, and see how sure it is.
 `metrics`           how good it is; `model_selection`: splits that leak nothing
 `utils`             checks for comparison estimators of your own
 `display`           pictures: learning curves, designs, calibration, rewards, best of n
-`datasets`          sample data, readers, synthetic comparisons
+`datasets`          sample data, synthetic comparisons
+`io`                preference data in and out: TRL, Label Studio, Argilla, ...
 `modal`,            the learner of modAL, and a strategy of scikit-activeml, for
 `skactiveml`        comparisons (the latter to be imported by name)
 ==================  ==============================================================
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 from skarm import (
     annotators,
     datasets,
+    io,
     metrics,
     modal,
     model_selection,
@@ -59,6 +61,7 @@ __all__ = [
     "RewardDistributionDisplay",
     "annotators",
     "datasets",
+    "io",
     "make_reward_pipeline",
     "metrics",
     "modal",
