@@ -19,7 +19,7 @@ __all__ = ["badge", "coreset", "k_center", "sensitivities"]
     needs_model=False,
     needs_posterior=False,
     batch_aware=False,
-    cost="O(c (m d + n))",
+    cost="O(clusters (m d + n))",
     source="Huggins et al. 2016, arXiv 1605.06423",
 )
 def coreset(design, n_pairs, *, rng, n_clusters=10, radius=1.0):
