@@ -74,7 +74,8 @@ def test_quickstart_says_what_is_missing(tmp_path):
         assert result.returncode != 0 and "must name a column" in result.stderr
     path.write_text("question,answer\na,b\n")
     result = quickstart(tmp_path, "--data", path, "--ask", check=False)
-    assert "lacks ['prompt', 'response']" in result.stderr
+    assert "column 'prompt' must hold a text" in result.stderr
+    assert "the columns are ['question', 'answer']" in result.stderr
     assert "Traceback" not in result.stderr
 
 
