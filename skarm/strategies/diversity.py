@@ -104,7 +104,7 @@ def sensitivities(design, *, rng, n_clusters=10, radius=1.0):
         products = differences.along(centers)
         squares = np.square(centers).sum(axis=1)
         labels = squared_distances(lengths, squares, np.abs(products)).argmin(axis=1)
-        side = np.take_along_axis(products, labels[:, None], axis=1)[:, 0]
+        side = _of(labels, products)
         signs = np.sign(np.where(side == 0, tie_breaks, side))
         sizes = np.bincount(labels, minlength=len(centers))
         sums = differences.sums(labels, signs, len(centers))
