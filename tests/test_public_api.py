@@ -25,7 +25,8 @@ MODULES = ["skarm", *(m.name for m in pkgutil.walk_packages([str(ROOT)], "skarm.
 #: From the bottom up; a module imports from its own room and from those below.
 ROOMS = [
     {"exceptions", "_optional", "_items", "_enumeration", "comparisons", "_checks"},
-    {"_likelihood", "_linear", "_networks", "_fisher", "_pair_pool", "_pair_scan"},
+    {"_likelihood", "_linear", "_networks", "_fisher", "_exchange"}
+    | {"_pair_pool", "_pair_scan", "_certificate"},
     {"_training", "_heads", "_posterior", "_logit_normal", "_criteria"},
     {"_pair_batch", "_all_pairs", "_all_pairs_v"},
     {"strategies"},
