@@ -293,7 +293,8 @@ def greedy(rule, n_pairs, costs, close, progress):
         shut = close(pick) if close else None
         if shut is not None:
             closed[torch.as_tensor(shut, device=closed.device)] = True
-        rule.add(pick)
+        if len(picks) < n_pairs:
+            rule.add(pick)
         if progress:
             progress(len(picks), n_pairs)
     return picks, gains
