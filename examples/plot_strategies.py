@@ -1,4 +1,8 @@
-"""What every strategy asks: one picture, one panel per rule.
+"""
+What every strategy asks
+========================
+
+One picture, one panel per rule::
 
     python examples/plot_strategies.py --output strategies.png
 

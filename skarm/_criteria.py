@@ -28,11 +28,8 @@ def greedy_d_s(*candidates, nuisance, n_pairs, costs=None, close=None):
         Columns of the embedding.
     n_pairs : int
         How many to pick.
-    costs : Tensor of shape (n_candidates,), default=None
-        Gains are divided by them.
-    close : callable, default=None
-        ``close(position)`` hears of each pick, and may return positions that must not
-        follow it.
+    costs, close
+        As in :func:`skarm._fisher.greedy_d`.
 
     Returns
     -------
@@ -41,23 +38,8 @@ def greedy_d_s(*candidates, nuisance, n_pairs, costs=None, close=None):
     gains : list of float
         log det of M_eff gained by each pick, in nats.
     """
-    embedding, first, second, weights, matrix = candidates
-    whole = _Lengths(*candidates)
-    part = _Lengths(
-        *(embedding[:, nuisance].contiguous(), first, second, weights),
-        matrix[nuisance][:, nuisance],
-    )
-
-    def gains():
-        return torch.log1p(weights * whole.lengths) - torch.log1p(
-            weights * part.lengths
-        )
-
-    def add(pick):
-        whole.add(pick)
-        part.add(pick)
-
-    return _greedy(gains, add, n_pairs, costs, close)
+    rule = _DsGains(*candidates, nuisance)
+    return _fisher.greedy(rule, n_pairs, costs, close, None)
 
 
 def greedy_g(*candidates, n_pairs, costs=None, close=None):
@@ -80,29 +62,19 @@ def greedy_g(*candidates, n_pairs, costs=None, close=None):
     gains : list of float
         What each pick takes off the variance that was the largest, in squared nats.
     """
-    weights = candidates[3]
-    state = _Lengths(*candidates)
-
-    def gains():
-        along = state.along(state.inverse @ state.difference(state.lengths.argmax()))
-        return weights * along.square_() / (1 + weights * state.lengths)
-
-    return _greedy(gains, state.add, n_pairs, costs, close)
+    return _fisher.greedy(_GGains(*candidates), n_pairs, costs, close, None)
 
 
 def prune_v(*candidates, target, picks, n_pairs, costs=None):
     """Drop picks one by one, each time the one whose loss raises tr(A M⁻¹) the least.
 
-    M is the information with the picks. With P = M⁻¹, a = xᵀ P x and b = xᵀ P A P x,
-    losing one raises the trace by w b / (1 - w a); then with u = P x √(w / (1 - w a))
-    and c = P A u (old P),
-
-        a_i += (x_iᵀ u)²,   b_i += (uᵀ A u)(x_iᵀ u)² + 2 (x_iᵀ u)(x_iᵀ c),   P += u uᵀ.
+    M is the information with the picks that are left. With a = xᵀ M⁻¹ x and
+    b = xᵀ M⁻¹ A M⁻¹ x, losing one raises the trace by w b / (1 - w a).
 
     Parameters
     ----------
     *candidates : embedding, first, second, weights, matrix
-        As in :func:`skarm._fisher.greedy_v`; M without the picks.
+        As in :func:`skarm._fisher.greedy_v`; the matrix without the picks.
     target : Tensor of shape (d, d)
         A.
     picks : list of int
@@ -119,88 +91,56 @@ def prune_v(*candidates, target, picks, n_pairs, costs=None):
 
     Notes
     -----
-    Time O(n_picks² d), memory O(n_picks d + d²).
+    Time O(n_items d + d²) a drop, and every 100 drops O(n_items d² + d³).
     """
     embedding, first, second, weights, matrix = candidates
     chosen = torch.as_tensor(picks, device=first.device)
-    x = embedding[first[chosen]] - embedding[second[chosen]]
-    w = weights[chosen]
+    first, second, w = first[chosen], second[chosen], weights[chosen].double()
+    matrix = matrix + _fisher.information(embedding, first, second, w)
+    rule = _fisher.VGains(embedding, first, second, w, matrix, target)
     price = torch.ones_like(w) if costs is None else costs[chosen]
-    kept = torch.ones(len(x), dtype=torch.bool, device=x.device)
-    matrix = matrix + x.T @ (w[:, None] * x)
-    for n_dropped in range(len(x) - n_pairs):
-        if n_dropped % _fisher.REFACTOR_EVERY == 0:
-            inverse = torch.cholesky_inverse(_fisher.factor(matrix))
-            half = x @ inverse
-            a, b = (half * x).sum(dim=1), ((half @ target) * half).sum(dim=1)
-        loss = w * b / (1 - w * a).clamp_(min=1e-12) / price
-        k = loss.masked_fill(~kept, torch.inf).argmin()
-        kept[k] = False
-        u = (inverse @ x[k]) * torch.sqrt(w[k] / (1 - w[k] * a[k]).clamp(min=1e-12))
-        along = x @ torch.stack([u, inverse @ (target @ u)], dim=1)
-        a = a + along[:, 0] ** 2
-        b = b + (u @ target @ u) * along[:, 0] ** 2 + 2 * along[:, 0] * along[:, 1]
-        inverse = inverse + torch.outer(u, u)
-        matrix = matrix - w[k] * torch.outer(x[k], x[k])
+    kept = torch.ones_like(w, dtype=torch.bool)
+    for _ in range(len(picks) - n_pairs):
+        loss = w * rule.b / (1 - w * rule.a).clamp_(min=1e-12) / price
+        drop = int(loss.masked_fill_(~kept, torch.inf).argmin())
+        kept[drop] = False
+        rule.add(drop, -1)
     return kept.nonzero()[:, 0].tolist()
 
 
-class _Lengths:
-    """xᵀ M⁻¹ x of every candidate, kept up while picks add w x xᵀ to M."""
+class _DsGains:
+    """What all candidates add to log det M - log det M_nn."""
 
-    def __init__(self, embedding, first, second, weights, matrix):
-        self.embedding, self.first, self.second = embedding, first, second
-        self.weights, self.matrix = weights, matrix.clone()
-        self._refactor()
-
-    def _refactor(self):
-        lower = _fisher.factor(self.matrix)
-        self.inverse, self._n_updates = torch.cholesky_inverse(lower), 0
-        self.lengths = _fisher.squared_lengths(
-            *(self.embedding, self.first, self.second, lower)
+    def __init__(self, embedding, first, second, weights, matrix, nuisance):
+        pairs = (first, second, weights)
+        part = embedding[:, nuisance].contiguous()
+        self.weights = weights
+        self.rules = (
+            _fisher.DGains(embedding, *pairs, matrix),
+            _fisher.DGains(part, *pairs, matrix[nuisance][:, nuisance]),
         )
 
-    def difference(self, position):
-        """The x of a candidate, (d,)."""
-        first, second = self.first[position], self.second[position]
-        return self.embedding[first] - self.embedding[second]
+    def gains(self):
+        whole, part = (rule.gains().log1p() for rule in self.rules)
+        return whole.sub_(part).clamp_(min=0)
 
-    def along(self, direction):
-        """The inner product of every x with a direction, (n_candidates,)."""
-        along = self.embedding @ direction
-        return along[self.first] - along[self.second]
+    def rise(self, gain):
+        return gain
 
-    def add(self, position):
-        x, weight = self.difference(position), self.weights[position]
-        gain = weight * self.lengths[position]
-        self.matrix += weight * torch.outer(x, x)
-        self._n_updates += 1
-        if gain > _fisher.MAX_UPDATE or self._n_updates == _fisher.REFACTOR_EVERY:
-            self._refactor()
-            return
-        z = self.inverse @ x
-        shrink = weight / (1 + gain)
-        self.lengths = (self.lengths - shrink * self.along(z).square_()).clamp_(min=0)
-        self.inverse = self.inverse - shrink * torch.outer(z, z)
+    def add(self, pick):
+        for rule in self.rules:
+            rule.add(pick)
 
 
-def _greedy(gains, add, n_pairs, costs, close):
-    """Repeatedly the open candidate with the largest gain, or gain per cost."""
-    picks, gained, closed = [], [], None
-    for _ in range(n_pairs):
-        gain = gains()
-        if closed is None:
-            closed = torch.zeros(len(gain), dtype=torch.bool, device=gain.device)
-        worth = gain.clamp(min=0) if costs is None else gain.clamp(min=0) / costs
-        pick = int(worth.masked_fill_(closed, -1.0).argmax())
-        if closed[pick]:
-            break  # all are
-        closed[pick] = True
-        picks.append(pick)
-        gained.append(gain[pick].item())
-        add(pick)
-        if close is not None:
-            more = close(pick)
-            if more is not None:
-                closed[torch.as_tensor(more, device=closed.device)] = True
-    return picks, gained
+class _GGains(_fisher.DGains):
+    """What all candidates take off the largest xᵀ M⁻¹ x."""
+
+    def gains(self):
+        worst = self.a.argmax()
+        x = self.embedding[self.first[worst]] - self.embedding[self.second[worst]]
+        along = self.along(self.inverse @ x, self.buffer).square_()
+        shrink = torch.mul(self.weights, self.a, out=self.worth).add_(1)
+        return along.mul_(self.weights).div_(shrink)
+
+    def rise(self, gain):
+        return gain

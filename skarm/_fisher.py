@@ -223,8 +223,8 @@ def greedy_d(
     Memory in bytes beyond the inputs, for float64 and N candidates: ``8 (n_items d +
     6 N) + 24 CHUNK_NUMBERS``.
     """
-    rule = _DGains(embedding, first, second, weights, matrix)
-    return _greedy(rule, n_pairs, costs, close, progress)
+    rule = DGains(embedding, first, second, weights, matrix)
+    return greedy(rule, n_pairs, costs, close, progress)
 
 
 def greedy_v(
@@ -272,11 +272,11 @@ def greedy_v(
     Memory in bytes beyond the inputs, for float64 and N candidates: ``8 (2 n_items d +
     8 N) + 24 CHUNK_NUMBERS``.
     """
-    rule = _VGains(embedding, first, second, weights, matrix, target)
-    return _greedy(rule, n_pairs, costs, close, progress)
+    rule = VGains(embedding, first, second, weights, matrix, target)
+    return greedy(rule, n_pairs, costs, close, progress)
 
 
-def _greedy(rule, n_pairs, costs, close, progress):
+def greedy(rule, n_pairs, costs, close, progress):
     """Repeatedly the best open candidate by a rule's gains, or its gain per cost."""
     closed = torch.zeros_like(rule.weights, dtype=torch.bool)
     picks, gains = [], []
@@ -293,14 +293,15 @@ def _greedy(rule, n_pairs, costs, close, progress):
         shut = close(pick) if close else None
         if shut is not None:
             closed[torch.as_tensor(shut, device=closed.device)] = True
-        rule.add(pick)
+        if len(picks) < n_pairs:
+            rule.add(pick)
         if progress:
             progress(len(picks), n_pairs)
     return picks, gains
 
 
-class _DGains:
-    """The gains w q of all candidates, kept up to date as M grows."""
+class DGains:
+    """The gains w q of all candidates, kept up to date as M changes."""
 
     def __init__(self, embedding, first, second, weights, matrix):
         self.embedding, self.weights = embedding.double(), weights.double()
@@ -324,14 +325,23 @@ class _DGains:
         """The rise of log det."""
         return torch.log1p(gain)
 
-    def column(self, pick):
-        """U = P x √(w / (1 + w q)), after x has joined M."""
+    def add(self, pick, sign=1):
+        """Add a pick to M; with sign -1, take it away."""
         x = self.embedding[self.first[pick]] - self.embedding[self.second[pick]]
-        weight = self.weights[pick]
-        added = weight * self.a[pick].clamp(min=0)
+        weight = sign * self.weights[pick]
         self.matrix += weight * torch.outer(x, x)
-        self.n_updates += 1 if added < MAX_UPDATE else REFACTOR_EVERY
-        return (self.inverse @ x) * torch.sqrt(weight / (1 + added))
+        ratio = 1 + weight * self.a[pick].clamp(min=0)  # of the determinants
+        self.n_updates += 1
+        if self.n_updates >= REFACTOR_EVERY or not 1 / MAX_UPDATE < ratio < MAX_UPDATE:
+            return self.refactor()
+        u = (self.inverse @ x) * torch.sqrt(weight.abs() / ratio)
+        self.update(u, sign)
+        self.inverse.addr_(u, u, alpha=-sign)
+
+    def update(self, u, sign):
+        """The lengths in P - sign u uᵀ."""
+        along = self.along(u, self.buffer)
+        self.a.addcmul_(along, along, value=-sign).clamp_(min=0)
 
     def along(self, z, out):
         """Each xᵀ z."""
@@ -339,18 +349,9 @@ class _DGains:
         torch.index_select(values, 0, self.first, out=out)
         return out.sub_(values.index_select(0, self.second))
 
-    def add(self, pick):
-        """Add a pick to M."""
-        u = self.column(pick)
-        if self.n_updates >= REFACTOR_EVERY:
-            return self.refactor()
-        along = self.along(u, self.buffer)
-        self.a.addcmul_(along, along, value=-1)
-        self.inverse -= torch.outer(u, u)
 
-
-class _VGains(_DGains):
-    """The gains w b / (1 + w a) of all candidates, kept up to date as M grows."""
+class VGains(DGains):
+    """The gains w b / (1 + w a) of all candidates, kept up to date as M changes."""
 
     def __init__(self, embedding, first, second, weights, matrix, target):
         self.target = target.double()
@@ -377,15 +378,10 @@ class _VGains(_DGains):
     def rise(self, gain):
         return gain
 
-    def add(self, pick):
-        u = self.column(pick)
-        if self.n_updates >= REFACTOR_EVERY:
-            return self.refactor()
+    def update(self, u, sign):
         image = self.target @ u
-        along = self.along(u, self.buffer)
-        self.a.addcmul_(along, along, value=-1).clamp_(min=0)
+        super().update(u, sign)
         across = self.along(self.inverse @ image, self.second_buffer)
-        # (uᵀ A u) s² - 2 s t = s ((uᵀ A u) s - 2 t)
-        across.mul_(-2).add_(along, alpha=(u @ image).item())
-        self.b.addcmul_(along, across).clamp_(min=0)
-        self.inverse -= torch.outer(u, u)
+        # with s = xᵀu and t = xᵀPAu, b rises by s ((uᵀAu) s - 2 sign t)
+        across.mul_(-2 * sign).add_(self.buffer, alpha=(u @ image).item())
+        self.b.addcmul_(self.buffer, across).clamp_(min=0)

@@ -109,3 +109,10 @@ def test_the_displays_are_drawn(tmp_path):
     )
     assert "Picture: displays.png" in run.stdout
     assert (tmp_path / "displays.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_every_strategy_is_drawn(tmp_path):
+    script = QUICKSTART.with_name("plot_strategies.py")
+    command = [sys.executable, script, "--pairs", "5", "--output", "picture.png"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=300)
+    assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"

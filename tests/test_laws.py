@@ -367,9 +367,9 @@ def test_a_hundred_thousand_candidates_take_little_memory_and_seconds():
         start, found = peak(), {}
         for strategy in get_strategy_names():
             sampler = ActiveComparisonSampler(strategy, random_state=0)
-            clock = time.perf_counter()
+            clock = time.process_time()  # of this process: the machine may be busy
             picks = sampler.query(pool, estimator=model, past=past, n_pairs=100)
-            found[strategy] = [time.perf_counter() - clock, peak() - start, len(picks)]
+            found[strategy] = [time.process_time() - clock, peak() - start, len(picks)]
         print(json.dumps(found))
     """
     done = subprocess.run(

@@ -1,15 +1,33 @@
 """What the greedy design rules share: their matrix, weights, caps, costs and ties."""
 
+from numbers import Integral
+
 import numpy as np
 import torch
 
 from skarm.strategies._selection import Picks, Selection, eligible_positions
 
-__all__ = ["check_variance", "greedy_picks", "nuisance_columns", "precision", "weights"]
+__all__ = [
+    "check_exchange",
+    "check_variance",
+    "greedy_picks",
+    "nuisance_columns",
+    "precision",
+    "weights",
+]
 
 
 def greedy_picks(
-    design, n_pairs, rng, choose, *, weights, matrix, eligible=1.0, report=True
+    design,
+    n_pairs,
+    rng,
+    choose,
+    *,
+    weights,
+    matrix,
+    eligible=1.0,
+    refine=None,
+    report=True,
 ):
     """Run a greedy rule over the eligible candidates in seeded random order.
 
@@ -31,6 +49,9 @@ def greedy_picks(
     eligible : float in (0, 1] or "auto", default=1.0
         See :func:`skarm.strategies._selection.eligible_positions`. Where caps use up
         who is eligible, everyone is.
+    refine : callable, default=None
+        ``refine(*candidates, picks, caps=caps)`` returns the picks and gains to have
+        instead; as :func:`skarm._exchange.exchange_d`, but for the number of passes.
     report : bool, default=True
         Whether each choice counts as a pick done.
 
@@ -61,7 +82,15 @@ def greedy_picks(
     )
     if len(picks) < n_pairs and len(order) < design.n_pairs:
         everyone = {"weights": weights, "matrix": matrix, "report": report}
-        return greedy_picks(design, n_pairs, rng, choose, **everyone)
+        return greedy_picks(design, n_pairs, rng, choose, refine=refine, **everyone)
+    if refine is not None and picks:
+        caps = [
+            (torch.as_tensor(pairs[order] if code is None else code[pairs[order]]), cap)
+            for pairs, code, cap in design.caps
+        ]
+        caps = [(codes.to(chosen), cap) for codes, cap in caps]
+        phi = design.tensor("embedding")
+        picks, gains = refine(phi, *candidates, picks, caps=caps)
     return Picks(order[picks].astype(np.intp), np.asarray(gains, dtype=np.float64))
 
 
@@ -70,6 +99,24 @@ def precision(design, ridge=None, past_weight=1.0):
     matrix = design.tensor("past_information") * past_weight
     matrix.diagonal().add_(design.alpha if ridge is None else ridge)
     return matrix
+
+
+def check_exchange(design, exchange, nuisance=None):
+    """Raise unless these passes can be made."""
+    if not isinstance(exchange, Integral) or exchange < 0:
+        raise ValueError(
+            f"exchange must be a number of passes, 0 or more. Got {exchange!r}."
+        )
+    if exchange and design.costs is not None:
+        raise ValueError(
+            "exchange must be 0 where pairs have costs, which it does not weigh. Got "
+            f"{exchange!r}."
+        )
+    if exchange and nuisance is not None:
+        raise ValueError(
+            "exchange must be 0 for D-optimality with nuisance columns. Got "
+            f"{exchange!r}. Use 'v_optimal', which has both."
+        )
 
 
 def check_variance(variance):

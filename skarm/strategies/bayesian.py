@@ -107,7 +107,7 @@ def bald(design, n_pairs, *, rng):
     needs_model=False,
     needs_posterior=True,
     batch_aware=True,
-    cost="O(n s + m d s + d³ + k r s c), r refreshed of n, c = 512 configurations",
+    cost="O(n d + m d (d + s) + d³ + k r s c), r refreshed of n, c configurations",
     source="Kirsch et al. 2019, arXiv 1906.08158",
 )
 def batch_bald(design, n_pairs, *, rng, n_draws=500, n_configurations=512):
@@ -141,11 +141,12 @@ def batch_bald(design, n_pairs, *, rng, n_draws=500, n_configurations=512):
     name the draw, and the next picks are noise. At half of that the last layer is drawn
     anew, from the posterior narrowed by the expected information of the batch so far,
     and what follows is scored by those draws. (Heads cannot be drawn anew: ten of them
-    are worth 2.3 nats.) Gains only shrink as the batch grows, up to the noise of
+    are worth 2.3 nats.)
+
+    A gain is at most BALD's and only shrinks as the batch grows, up to the noise of
     sampling, so candidates are refreshed only until one beats the old gains of the
-    rest. Cost O(n_candidates n_draws) once, then O(n_draws n_configurations) per
-    candidate refreshed; memory O(n_items n_draws + n_draws n_configurations +
-    n_candidates).
+    rest. Cost as `bald`, then O(n_draws n_configurations) per candidate refreshed;
+    memory O(n_items n_draws + n_draws n_configurations + n_candidates).
 
     Given sampled configurations, the paper's joint entropy ranks candidates by the
     mean of H(E[p | c]) less E[H(p)]; here the latter, too, is a mean over the sample,
@@ -168,7 +169,7 @@ def batch_bald(design, n_pairs, *, rng, n_draws=500, n_configurations=512):
         logits *= np.where(logits[:, :1] < 0, -1, 1)
         return answer_of_logit(logits)
 
-    gains = np.full(design.n_pairs, np.inf)
+    gains = _bald(design)[order]
     costs = np.ones(design.n_pairs) if design.costs is None else design.costs[order]
     selection = Selection(design)
     while len(selection) < n_pairs and selection.open.any():

@@ -19,7 +19,7 @@ __all__ = ["badge", "coreset", "k_center", "sensitivities"]
     needs_model=False,
     needs_posterior=False,
     batch_aware=False,
-    cost="O(c (m d + n))",
+    cost="O(clusters (m d + n))",
     source="Huggins et al. 2016, arXiv 1605.06423",
 )
 def coreset(design, n_pairs, *, rng, n_clusters=10, radius=1.0):
@@ -104,7 +104,7 @@ def sensitivities(design, *, rng, n_clusters=10, radius=1.0):
         products = differences.along(centers)
         squares = np.square(centers).sum(axis=1)
         labels = squared_distances(lengths, squares, np.abs(products)).argmin(axis=1)
-        side = np.take_along_axis(products, labels[:, None], axis=1)[:, 0]
+        side = _of(labels, products)
         signs = np.sign(np.where(side == 0, tie_breaks, side))
         sizes = np.bincount(labels, minlength=len(centers))
         sums = differences.sums(labels, signs, len(centers))

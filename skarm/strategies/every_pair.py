@@ -32,6 +32,7 @@ def greedy_d_every_pair(
     eligible="auto",
     variance="posterior",
     nuisance=None,
+    exchange=0,
 ):
     """`greedy_d_optimal` among every pair of the design's items.
 
@@ -56,6 +57,8 @@ def greedy_d_every_pair(
         As there; for the posterior see the top of this module.
     nuisance : array-like of int, default=None
         As there; with it, the design's sample of pairs are the candidates.
+    exchange : int, default=0
+        As there; so too with it.
 
     Returns
     -------
@@ -76,8 +79,9 @@ def greedy_d_every_pair(
        Neural Computation 4, 1992, for κ.
     """
     check_variance(variance)
-    if nuisance is not None or _is_wide(design):
+    if nuisance is not None or exchange or _is_wide(design):
         few = {"eligible": eligible, "variance": variance, "nuisance": nuisance}
+        few["exchange"] = exchange
         return _as_pairs(design, greedy_d_optimal(design, n_pairs, rng=rng, **few))
     where = {"scope": scope, "groups": groups, "excluded": excluded}
     state, limits = _scan(design, n_pairs, rng, eligible, variance)
@@ -96,6 +100,7 @@ def v_every_pair(
     eligible="auto",
     variance="posterior",
     nuisance=None,
+    exchange=0,
 ):
     """`v_optimal` among every pair of the design's items.
 
@@ -108,6 +113,8 @@ def v_every_pair(
         As there.
     nuisance : array-like of int, default=None
         As in :func:`v_optimal`.
+    exchange : int, default=0
+        As there; with it, the design's sample of pairs are the candidates.
 
     Returns
     -------
@@ -119,8 +126,9 @@ def v_every_pair(
     Cost and memory: see :func:`skarm._all_pairs_v.greedy_v_all_pairs`.
     """
     check_variance(variance)
-    if _is_wide(design):
+    if exchange or _is_wide(design):
         few = {"eligible": eligible, "variance": variance, "nuisance": nuisance}
+        few["exchange"] = exchange
         return _as_pairs(design, v_optimal(design, n_pairs, rng=rng, **few))
     where = {"scope": scope, "groups": groups, "excluded": excluded}
     state, limits = _scan(design, n_pairs, rng, eligible, variance)

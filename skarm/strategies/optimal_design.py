@@ -17,7 +17,9 @@ which is as published, leave outlying pairs alone (see `eligible`).
 import torch
 
 from skarm import _criteria, _fisher
+from skarm._exchange import exchange_d, exchange_v
 from skarm.strategies._greedy import (
+    check_exchange,
     greedy_picks,
     nuisance_columns,
     precision,
@@ -38,7 +40,14 @@ _COST = "O(k (m d + n) + n d + m d² + d³)"
     source="Guo et al. 2018; Kveton et al. 2025, arXiv 2503.01076",
 )
 def greedy_d_optimal(
-    design, n_pairs, *, rng, eligible="auto", variance="posterior", nuisance=None
+    design,
+    n_pairs,
+    *,
+    rng,
+    eligible="auto",
+    variance="posterior",
+    nuisance=None,
+    exchange=0,
 ):
     """Greedy D-optimal batch: each pick raises log det(alpha I + past + batch) most.
 
@@ -61,6 +70,10 @@ def greedy_d_optimal(
         known, such as the length of a response: D_s-optimality. Each pick then raises
         the log det of M_ss - M_sn M_nn⁻¹ M_ns most, the information about the other
         coefficients s. See Notes.
+    exchange : int, default=0
+        At most so many passes of exchange afterwards: each goes through the picks, and
+        swaps one for the candidate that serves the batch best. Costs as much as the
+        greedy batch, per pass; not with costs or nuisances.
 
     Returns
     -------
@@ -100,7 +113,12 @@ def greedy_d_optimal(
             *candidates, nuisance=columns, n_pairs=n_pairs, **limits
         )
 
-    return _greedy(design, n_pairs, rng, eligible, variance, choose)
+    def refine(*batch, caps):
+        return exchange_d(*batch, n_passes=exchange, caps=caps)
+
+    check_exchange(design, exchange, nuisance)
+    refine = refine if exchange else None
+    return _greedy(design, n_pairs, rng, eligible, variance, choose, refine)
 
 
 @register(
@@ -111,7 +129,14 @@ def greedy_d_optimal(
     source="Fedorov 1972 (I- or V-optimality); target: Du et al. 2026",
 )
 def v_optimal(
-    design, n_pairs, *, rng, eligible="auto", variance="posterior", nuisance=None
+    design,
+    n_pairs,
+    *,
+    rng,
+    eligible="auto",
+    variance="posterior",
+    nuisance=None,
+    exchange=0,
 ):
     """Greedy V-optimal batch: each pick lowers tr(A (alpha I + past + batch)⁻¹) most.
 
@@ -134,6 +159,10 @@ def v_optimal(
         As there: their part of a difference is not predicted, but their coefficients
         are not known. Rows and columns of A that belong to them are zero, so that the
         trace is that of A_ss (M_ss - M_sn M_nn⁻¹ M_ns)⁻¹.
+    exchange : int, default=0
+        At most so many passes of exchange afterwards: each goes through the picks, and
+        swaps one for the candidate that serves the batch best. Costs as much as the
+        greedy batch, per pass; not with costs.
 
     Returns
     -------
@@ -152,7 +181,14 @@ def v_optimal(
        judges", 2026: min ½ tr(G₀ I_eff⁻¹).
     """
     target = target_without(design, nuisance)
-    return _greedy_v(design, n_pairs, rng, eligible, variance, target)
+
+    def refine(*candidates, caps):
+        *candidates, picks = candidates
+        return exchange_v(*candidates, target, picks, n_passes=exchange, caps=caps)
+
+    check_exchange(design, exchange)
+    refine = refine if exchange else None
+    return _greedy_v(design, n_pairs, rng, eligible, variance, target, refine)
 
 
 @register(
@@ -325,18 +361,19 @@ def target_without(design, nuisance):
     return target
 
 
-def _greedy_v(design, n_pairs, rng, eligible, variance, target):
+def _greedy_v(design, n_pairs, rng, eligible, variance, target, refine=None):
     def choose(*candidates, **limits):
         return _fisher.greedy_v(*candidates, target, n_pairs, **limits)
 
-    return _greedy(design, n_pairs, rng, eligible, variance, choose)
+    return _greedy(design, n_pairs, rng, eligible, variance, choose, refine)
 
 
-def _greedy(design, n_pairs, rng, eligible, variance, choose):
+def _greedy(design, n_pairs, rng, eligible, variance, choose, refine=None):
     """A greedy rule on the posterior precision, among the bulk of the pool."""
     return greedy_picks(
         *(design, n_pairs, rng, choose),
         weights=weights(design, variance),
         matrix=precision(design),
         eligible=eligible,
+        refine=refine,
     )

@@ -306,3 +306,44 @@ def test_draws_of_a_model_without_coefficients_are_about_its_rewards():
     design = caught(pool, estimator=Opaque().fit(None), past=asked)
     mean = design.draws(np.random.RandomState(0), 20_000).mean(axis=0)
     np.testing.assert_allclose(mean, design.reward_differences, atol=0.1)
+
+
+# ------------------------------------------------------------- the past, and the target
+
+
+@pytest.mark.parametrize("hidden_layer_sizes", [(), (5,)])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_past_is_there_as_differences_of_the_embedding(seed, hidden_layer_sizes):
+    pool, asked, model = fitted(seed, hidden_layer_sizes)
+    x = caught(pool, estimator=model, past=asked).past_differences
+    z = model.embed(asked.items)
+    first, second = asked.pairs.T
+    np.testing.assert_allclose(x, z[first] - z[second])
+    v = expit(x @ model.coef_) * expit(-x @ model.coef_)
+    information = caught(pool, estimator=model, past=asked).past_information
+    np.testing.assert_allclose(x.T @ (v[:, None] * x), information, atol=1e-10)
+    cold = caught(pool, past=asked).past_differences
+    np.testing.assert_allclose(cold, asked.differences())
+    nothing = caught(pool, estimator=model)
+    assert nothing.past_differences.shape == (0, nothing.embedding.shape[1])
+
+
+@pytest.mark.parametrize("hidden_layer_sizes", [(), (5,)])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_targets_information_weighs_it_by_its_own_variances(
+    seed, hidden_layer_sizes
+):
+    pool, asked, model = fitted(seed, hidden_layer_sizes)
+    for target in (None, asked):
+        design = caught(pool, estimator=model, target=target)
+        pairs = pool if target is None else target
+        z = model.embed(pairs.items)
+        x = z[pairs.pairs[:, 0]] - z[pairs.pairs[:, 1]]
+        v = expit(x @ model.coef_) * expit(-x @ model.coef_)
+        expected = x.T @ (v[:, None] * x) / len(x)
+        np.testing.assert_allclose(design.target_information, expected, atol=1e-10)
+        moment = x.T @ x / len(x)
+        np.testing.assert_allclose(design.target_moment, moment, atol=1e-10)
+        cold = caught(pool, target=target)
+        quarter = cold.target_moment / 4  # before a model every answer is open
+        np.testing.assert_allclose(cold.target_information, quarter, atol=1e-12)

@@ -13,7 +13,7 @@ from problems import (
     rise_of_log_det,
 )
 
-from skarm import Comparisons
+from skarm import ActiveComparisonSampler, Comparisons
 
 SEEDS = range(5)
 GREEDY_RULES = ["greedy_d_optimal", "v_optimal", "a_optimal", "g_optimal"]
@@ -280,3 +280,67 @@ def test_a_nuisance_shared_with_a_feature_is_told_apart_from_it(seed):
 
     assert apart[aware].mean() > apart[plain].mean() > apart.mean()
     assert interest(aware) > interest(plain)
+
+
+# ---------------------------------------------------------------------------- exchange
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("rule", ["greedy_d_optimal", "v_optimal"])
+def test_exchange_ends_where_no_single_swap_improves_the_batch(rule, seed):
+    pool, past, model = fitted(seed)
+    X, v, matrix = known(pool, model, "plug_in")
+    plain = {"eligible": 1.0, "variance": "plug_in"}
+    given = {"estimator": model, "past": past}
+    before, _ = query(rule, pool, 12, plain, **given)
+    after, gains = query(rule, pool, 12, {**plain, "exchange": 20}, **given)
+    rise = criterion(rule, X)
+
+    def worth(batch):
+        x, w = X[batch], v[batch]
+        return rise(matrix + x.T @ (w[:, None] * x), matrix)
+
+    best = worth(after)
+    assert best >= worth(before) - 1e-12
+    assert gains.sum() == pytest.approx(best)
+    questions = {tuple(sorted(pair)) for pair in pool.pairs[after].tolist()}
+    for slot in range(12):
+        for other in range(len(pool)):
+            if tuple(sorted(pool.pairs[other].tolist())) not in questions:
+                swapped = [*after[:slot], other, *after[slot + 1 :]]
+                assert worth(swapped) <= best * (1 + 1e-7)
+
+
+@pytest.mark.parametrize("rule", ["greedy_d_optimal", "v_optimal"])
+def test_exchange_keeps_to_the_caps(rule):
+    items = np.random.default_rng(0).standard_normal((40, 4))
+    pool = Comparisons.all_pairs(items, groups=np.arange(40) % 8)
+    caps = {"max_pairs_per_item": 1, "max_pairs_per_group": 4}
+    params = {"exchange": 3, "eligible": 1.0}
+    sampler = ActiveComparisonSampler(
+        rule, strategy_params=params, random_state=0, **caps
+    )
+    pairs = pool[sampler.query(pool, n_pairs=14)].pairs
+    assert len(np.unique(pairs)) == 28
+    groups = [set(pair) for pair in (pairs % 8).tolist()]
+    assert max(sum(g in pair for pair in groups) for g in range(8)) <= 4
+
+
+@pytest.mark.parametrize("rule", ["greedy_d_optimal", "v_optimal"])
+def test_exchange_is_a_number_of_passes_and_does_not_weigh_costs(rule):
+    pool, *_ = fitted(0)
+    for bad in (-1, 0.5, "all"):
+        with pytest.raises(ValueError, match="exchange must be a number of passes, 0"):
+            query(rule, pool, 3, {"exchange": bad})
+    with pytest.raises(ValueError, match="exchange must be 0 where pairs have costs"):
+        query(rule, pool, 3, {"exchange": 1}, cost=np.ones(len(pool)))
+
+
+def test_d_s_has_no_exchange_but_v_with_nuisances_has():
+    pool, *_ = fitted(0)
+    params = {"exchange": 2, "nuisance": [3], "eligible": 1.0}
+    with pytest.raises(ValueError, match="exchange must be 0 for D-optimality with"):
+        query("greedy_d_optimal", pool, 3, params)
+    _, gains = query("v_optimal", pool, 10, params)
+    _, greedy = query("v_optimal", pool, 10, {**params, "exchange": 0})
+    assert gains.sum() >= greedy.sum() - 1e-12
