@@ -3,8 +3,9 @@
     python benchmarks/speed_strategies.py --candidates 20000 --dim 64 --batch 100
 
 Each registered strategy is timed as a user calls it, `ActiveComparisonSampler.query` on
-a fitted linear model with its past, everything included. Where they are installed, the
-peers run in the same process, in turn with ours:
+a fitted linear model with its past, everything included; of the default also the choice
+alone, variances and information being there. Where they are installed, the peers run in
+the same process, in turn with ours:
 
 - scikit-activeml's CoreSet, Badge and BatchBALD (ten bagged logistic regressions) on
   the same difference vectors, their models fitted beforehand;
@@ -28,6 +29,7 @@ from _timing import alternate, extra_megabytes, in_fresh_process, ratio, save
 from sklearn.linear_model import LogisticRegression
 
 from skarm import ActiveComparisonSampler, BradleyTerryRegressor, Comparisons
+from skarm._pool_design import make_design
 from skarm.strategies import AUTO, get_strategy, get_strategy_names
 
 PEERS = ("CoreSet", "Badge", "BatchBALD", "PairwiseGP")
@@ -121,6 +123,7 @@ def measure(args):
     calls["fit and query"] = lambda: query(
         AUTO, args, pool, past[: args.gp], model_of(args, past, y)
     )
+    calls["choice alone"] = choice_side(args, pool, past, model)
     if not args.no_peers:
         calls |= activeml_sides(args, pool, past, y) | gaussian_process_side(args)
     quick = {}
@@ -142,13 +145,20 @@ def measure(args):
     return rows, ratios(times)
 
 
+def choice_side(args, pool, past, model):
+    """The default's choice by itself, of a design that has been read before."""
+    design = make_design(pool, np.arange(len(pool)), model, past=past)
+    strategy = get_strategy(AUTO)
+    return lambda: strategy(design, args.batch, rng=np.random.RandomState(0))
+
+
 def model_of(args, past, y):
     return BradleyTerryRegressor().fit(past[: args.gp], y[: args.gp])
 
 
 def ratios(times):
     """How many times faster our default is than each peer, and rule beside rule."""
-    beside = [(peer, AUTO) for peer in PEERS[:3]]
+    beside = [(peer, ours) for ours in (AUTO, "choice alone") for peer in PEERS[:3]]
     beside += [("PairwiseGP", "fit and query")]
     beside += [("CoreSet", "k_center"), ("Badge", "badge"), ("BatchBALD", "batch_bald")]
     return {
