@@ -96,7 +96,7 @@ def greedy_d_all_pairs(
     Notes
     -----
     Memory in bytes beyond the inputs, with b = ``BLOCK_SIZE`` and K the size of a
-    shortlist: ``28 n (d + 8) + 16 b² + 16 K (d + 16) + 24 CHUNK_SIZE d``, plus
+    shortlist: ``28 n (d + 8) + 16 b² + 16 K (d + 16)``, plus
     ``120 SAMPLE_SIZE``, plus ``16 n (d + 2)`` with `reach`; nothing grows with n².
 
     Time: a scan for every 50 to 250 picks, of at most n² (d + 4) / 2 float32

@@ -1,0 +1,81 @@
+"""Peak memory of the selection rules against the formulas of their docstrings."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+PRELUDE = """
+    import torch
+    from pathlib import Path
+    from skarm import _fisher, _pair_scan
+    from skarm._all_pairs import greedy_d_all_pairs
+    from skarm._all_pairs_v import greedy_v_all_pairs
+    from skarm._exchange import exchange_d
+    torch.set_num_threads(1)
+    generator = torch.Generator().manual_seed(0)
+    def problem(n, d, n_listed):
+        embedding = torch.randn(n, d, generator=generator).double()
+        rewards = torch.randn(n, generator=generator).double()
+        first = torch.randint(n, (n_listed,), generator=generator)
+        second = (first + torch.randint(1, n, (n_listed,), generator=generator)) % n
+        weights = torch.full((n_listed,), 0.2).double()
+        matrix = 50 * torch.eye(d).double()
+        return embedding, rewards, (first, second, weights), matrix
+    def run(embedding, rewards, listed, matrix):
+        {call}
+    def status(field):
+        text = Path("/proc/self/status").read_text()
+        return int(text.split(field + ":")[1].split()[0]) / 1024
+    run(*problem(2000, {d}, 20_000))  # loads what is loaded lazily
+    inputs = problem({n}, {d}, {n_listed})
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts here
+    before = status("VmRSS")
+    run(*inputs)
+    print(status("VmHWM") - before)
+"""
+
+N, D, LISTED = 20_000, 64, 500_000
+K_D, K_V, BLOCK, SAMPLE, CHUNK = 50_000, 20_000, 512, 262_144, 131_072
+RULES = {
+    "greedy_d": (
+        "_fisher.greedy_d(embedding, *listed, matrix, 20)",
+        8 * (N * D + 6 * LISTED) + 24 * CHUNK,
+    ),
+    "greedy_v": (
+        "_fisher.greedy_v(embedding, *listed, matrix, torch.eye({d}).double(), 20)",
+        8 * (2 * N * D + 8 * LISTED) + 24 * CHUNK,
+    ),
+    "exchange_d": (
+        "exchange_d(embedding, *listed, matrix, list(range(20)))",
+        8 * (N * D + 6 * LISTED) + 24 * CHUNK,
+    ),
+    "greedy_d_all_pairs": (
+        "greedy_d_all_pairs(embedding, rewards, matrix, 20)",
+        28 * N * (D + 8) + 16 * BLOCK**2 + 16 * K_D * (D + 16) + 120 * SAMPLE,
+    ),
+    "greedy_v_all_pairs": (
+        "greedy_v_all_pairs(embedding, rewards, matrix, torch.eye({d}).double(), 20)",
+        40 * N * (D + 8) + 16 * BLOCK**2 + 32 * K_V * (D + 8) + 120 * SAMPLE,
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="the peak is read from /proc"
+)
+@pytest.mark.parametrize("rule", RULES)
+def test_peak_memory_is_that_of_the_docstring_within_a_factor_of_two(rule):
+    call, bytes_stated = RULES[rule]
+    sizes = {"n": N, "d": D, "n_listed": LISTED if "all" not in rule else 10}
+    call = call.replace("{d}", "matrix.shape[0]")
+    script = textwrap.dedent(PRELUDE).format(call=call, **sizes)
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    megabytes = float(run.stdout)
+    assert 0.5 < megabytes / (bytes_stated / 2**20) < 2
