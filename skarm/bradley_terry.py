@@ -23,7 +23,7 @@ from skarm._checks import (
     read_comparisons,
     read_ratings,
 )
-from skarm._likelihood import incidence, information
+from skarm._likelihood import LARGE, aggregate
 from skarm._linear import MAX_DENSE, fit_linear
 from skarm._networks import ACTIVATIONS, embed, resolve_device, to_torch
 from skarm._posterior import LastLayerPosterior
@@ -298,9 +298,11 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
 
     def _fit_last_layer(self, items, pairs, y, weights):
         """Solve for the last layer exactly, in float64, and keep its information."""
-        items = items.astype(np.float64)
-        if not sparse.issparse(items):  # the same differences, with less rounding
-            items -= items.mean(axis=0)
+        pairs, y, weights = aggregate(pairs, y, weights, items.shape[0])
+        if sparse.issparse(items):
+            items = items.astype(np.float64)
+        elif items.size <= LARGE:  # the same differences, with less rounding
+            items = items - items.mean(axis=0, dtype=np.float64)
         linear = not len(self.hidden_layer_sizes)
         start = None
         if linear and self.warm_start and hasattr(self, "coef_"):
@@ -314,11 +316,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         )
         self.coef_, self.alpha_ = fit.coef, fit.alpha
         self.log_evidence_ = fit.log_evidence
-        self.information_ = None
-        if items.shape[1] <= MAX_DENSE:
-            B = incidence(pairs, items.shape[0])
-            p = expit(B @ (items @ fit.coef))
-            self.information_ = information(items, B, weights * p * (1 - p))
+        self.information_ = fit.information
         if linear:
             self.n_iter_ = fit.n_iter
         if not fit.converged:

@@ -8,7 +8,7 @@ from scipy.special import expit
 from scipy.stats import ortho_group
 from sklearn.linear_model import LogisticRegression
 
-from skarm import _linear
+from skarm import _evidence, _linear
 from skarm._linear import fit_linear
 
 # (n_items, n_features, n_pairs), and the number of coordinates that suffice.
@@ -105,7 +105,7 @@ def evidence_at(alpha, data, monkeypatch):
     """What the package says the evidence is, its search held to (nearly) one alpha."""
     loss = _linear._coordinates(*data)[0]
     sd = np.sqrt(loss.mean_square() / alpha)
-    monkeypatch.setattr(_linear, "PRIOR_SD_RANGE", (sd * 0.9999, sd * 1.0001))
+    monkeypatch.setattr(_evidence, "PRIOR_SD_RANGE", (sd * 0.9999, sd * 1.0001))
     return fit(*data, alpha="auto")
 
 
@@ -131,11 +131,17 @@ def test_fit_equals_direct_minimisation_with_soft_labels_ties_and_weights(name):
 @pytest.mark.parametrize("name", SHAPES)
 def test_coordinates_are_the_fewest_that_hold_the_solution(name):
     shape, n_coordinates = SHAPES[name]
-    loss, expand, contract = _linear._coordinates(*problem(shape))
-    assert loss.items.shape[1] <= n_coordinates
-    z = np.random.default_rng(0).standard_normal(loss.items.shape[1])
-    np.testing.assert_allclose(contract(expand(z)), z, atol=1e-10)
-    assert expand(z) @ expand(z) == pytest.approx(z @ z)  # a rotation
+    data = problem(shape)
+    loss, expand, contract = _linear._coordinates(*data)
+    assert loss.n_coordinates <= n_coordinates
+    z = np.random.default_rng(0).standard_normal(loss.n_coordinates)
+    w = expand(z)
+    assert loss.inner(z, z, loss.logits(z)) == pytest.approx(w @ w)  # a rotation
+    np.testing.assert_allclose(loss.logits(z), differences(*data[:2]) @ w, atol=1e-10)
+    solution = fit(*data)
+    logits = loss.logits(contract(solution.coef, 1.0))
+    expected = differences(*data[:2]) @ solution.coef
+    np.testing.assert_allclose(logits, expected, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", ["items < features", "pairs < items"])
@@ -144,7 +150,7 @@ def test_lbfgs_agrees_with_newton(name, layout, monkeypatch):
     items, pairs, y, c = problem(SHAPES[name][0], labels="soft")
     newton = fit(items, pairs, y, c)
     monkeypatch.setattr(_linear, "MAX_DENSE", 8)
-    monkeypatch.setattr(_linear, "_newton", None)  # must not be needed
+    monkeypatch.setattr(_linear, "descend", None)  # must not be needed
     lbfgs = fit(layout(items), pairs, y, c, tol=1e-9)
     np.testing.assert_allclose(lbfgs.coef, newton.coef, atol=1e-7)
     assert lbfgs.converged
