@@ -163,7 +163,12 @@ class _Search:
             fine = np.linspace(low, high, 401)
             peak = fine[np.argmax(np.polyval(curve, fine - best))]
             if abs(peak - best) < RESOLUTION:
-                break
+                if high - low < 3:
+                    break
+                # Three distant values say too little: look on the higher side.
+                upward = points[min(rank + 1, len(t) - 1)].objective
+                downward = points[max(rank - 1, 0)].objective
+                peak = best + 0.5 * (high - best if upward > downward else low - best)
             self.evaluate(peak)
 
     def finish(self, threshold):

@@ -18,7 +18,7 @@ from scipy import sparse
 from scipy.linalg import eigh
 
 from skarm._evidence import maximize_evidence
-from skarm._likelihood import BradleyTerryLoss, DualLoss, information
+from skarm._likelihood import LARGE, BradleyTerryLoss, DualLoss, information
 from skarm._newton import descend, lbfgs
 
 __all__ = ["LinearFit", "fit_linear"]
@@ -67,6 +67,8 @@ def fit_linear(items, pairs, y, weights, *, alpha, tol, max_iter, coef_init=None
         With `log_evidence` NaN where it was not needed, and `information` None where
         features are more than `MAX_DENSE`.
     """
+    if sparse.issparse(items) and np.prod(items.shape) <= LARGE:
+        items = items.toarray()  # so small, that sparse costs more
     loss, expand, contract = _coordinates(items, pairs, y, weights)
     threshold = _threshold(loss, tol)
     if loss.n_coordinates > MAX_DENSE:
@@ -102,13 +104,16 @@ def _information(items, pairs, loss, minimum):
     in_features = in_features and loss.n_coordinates == n_features
     # A large Hessian is worth using at very nearly the same probabilities.
     allowed = 1e-4 if loss.is_large else 0.0
-    if in_features and minimum.seen is not None:
-        if np.abs(minimum.logits - minimum.seen).max() <= allowed:
+    if in_features:
+        if (
+            minimum.seen is not None
+            and np.abs(minimum.logits - minimum.seen).max() <= allowed
+        ):
             return minimum.hessian.matrix
-    rows, ends = items, pairs
-    if len(pairs) <= items.shape[0] and not loss.is_large:
-        rows, ends = items[pairs[:, 0]] - items[pairs[:, 1]], None
-    return information(rows, ends, loss.variance(minimum.logits))
+        items, pairs = loss.items, loss.pairs
+    elif len(pairs) <= items.shape[0]:
+        items, pairs = items[pairs[:, 0]] - items[pairs[:, 1]], None
+    return information(items, pairs, loss.variance(minimum.logits))
 
 
 def _threshold(loss, tol):
@@ -142,8 +147,6 @@ def _coordinates(items, pairs, y, weights):
         return _dual(items, pairs, y, weights)
     if n_items < n_features and n_items <= MAX_DENSE:
         return _span(items, pairs, y, weights)
-    if sparse.issparse(items) and n_features <= MAX_DENSE // 4:
-        items = items.toarray()
     rows, ends = items, pairs
     if n_pairs <= n_items or n_pairs * n_features <= SMALL:
         rows, ends = items[pairs[:, 0]] - items[pairs[:, 1]], None

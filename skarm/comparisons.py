@@ -377,13 +377,13 @@ class Comparisons:
         """
         if self.is_lazy:
             return self
-        used, inverse = np.unique(self._pairs, return_inverse=True)
-        if len(used) == self.n_items:
+        named = np.bincount(self._pairs.reshape(-1), minlength=self.n_items) > 0
+        if named.all():
             return self
-        groups = None if self.groups is None else self.groups[used]
+        groups = None if self.groups is None else self.groups[named]
         return self._make(
-            _safe_indexing(self.items, used),
-            inverse.reshape(-1, 2).astype(np.intp),
+            _safe_indexing(self.items, np.flatnonzero(named)),
+            (np.cumsum(named) - 1)[self._pairs],
             groups,
         )
 

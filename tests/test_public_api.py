@@ -25,7 +25,10 @@ MODULES = ["skarm", *(m.name for m in pkgutil.walk_packages([str(ROOT)], "skarm.
 #: From the bottom up; a module imports from its own room and from those below.
 ROOMS = [
     {"exceptions", "_optional", "_items", "_enumeration", "comparisons", "_checks"},
-    {"_likelihood", "_linear", "_networks", "_fisher", "_pair_scan"},
+    {
+        *("_likelihood", "_newton", "_evidence", "_linear", "_choice"),
+        *("_networks", "_fisher", "_pair_scan"),
+    },
     {"_training", "_posterior", "_all_pairs"},
     {"strategies"},
     {"_embedding_cache", "_sentence_models"},
