@@ -81,7 +81,8 @@ def maximize_evidence(loss, start, threshold, max_iter):
     for neighbor in (middle - 1, middle + 1):
         search.evaluate(grid[neighbor])
     for t in grid[middle + 2 :]:
-        if search.bound_above(t) < search.best.objective:
+        inner = search.best is not search.strongest  # the best needs a neighbor
+        if inner and search.bound_above(t) < search.best.objective:
             break
         search.evaluate(t)
     for t in grid[middle - 2 :: -1]:
@@ -108,14 +109,17 @@ class _Search:
     def weakest(self):
         return min(self.points, key=lambda point: point.log_alpha)
 
+    @property
+    def strongest(self):
+        return max(self.points, key=lambda point: point.log_alpha)
+
     def log_prior(self, log_alpha):
         log_sd = (np.log(self.scale) - log_alpha) / 2
         return -(((log_sd - np.log(PRIOR_SD)) / PRIOR_LOG_SD) ** 2) / 2
 
     def bound_above(self, log_alpha):
         """What the objective at a stronger prior than all so far cannot exceed."""
-        strongest = max(self.points, key=lambda point: point.log_alpha)
-        return strongest.ceiling + self.log_prior(log_alpha)
+        return self.strongest.ceiling + self.log_prior(log_alpha)
 
     def evaluate(self, log_alpha):
         alpha = np.exp(log_alpha)
