@@ -113,8 +113,7 @@ def information(items, pairs, weights):
         image -= np.multiply.outer(moved.sum(axis=1), shift)
         image += (degree[rows, None] / 2).astype(items.dtype) * block
         product += block.T @ image
-    product += product.T.copy()
-    return product
+    return product + product.T
 
 
 class Factor(NamedTuple):
@@ -263,24 +262,23 @@ class BradleyTerryLoss(_Outcomes):
             return np.trace(self.moment) / self.weights.sum()
         return _mean_square(self._rows(slice(None)), self.weights)
 
-    def sample(self):
-        """Rows and weights of evenly spaced comparisons, eight per coordinate."""
-        n_pairs = len(self.weights)
-        n_kept = min(8 * self.n_coordinates, n_pairs)
-        keep = np.linspace(0, n_pairs - 1, n_kept).astype(np.intp)
-        return self._rows(keep), self.weights[keep]
-
+    @cached_property
     def sketch(self):
-        """The Hessian where all logits are 0, estimated from a sample."""
-        rows, weights = self.sample()
-        share = weights.sum() / self.weights.sum()
-        moment = information(rows, None, (weights / share).astype(rows.dtype))
-        return Hessian(moment.astype(np.float64) / 4)
+        """The Hessian where all logits are 0, from eight comparisons per coordinate."""
+        n_pairs, d = len(self.weights), self.n_coordinates
+        keep = np.linspace(0, n_pairs - 1, min(8 * d, n_pairs)).astype(np.intp)
+        share = self.weights[keep].sum() / self.weights.sum()
+        matrix = np.zeros((d, d))
+        for start in range(0, len(keep), BLOCK_ROWS):
+            some = keep[start : start + BLOCK_ROWS]
+            rows, weights = self._rows(some), self.weights[some] / share / 4
+            matrix += information(rows, None, weights.astype(rows.dtype))
+        return Hessian(matrix)
 
     def typical_length(self):
-        """Root mean square of ‖x‖; of a large loss, over a sample."""
+        """Root mean square of ‖x‖; of a large loss, by its sketch."""
         if self.is_large:
-            return np.sqrt(_mean_square(*self.sample()))
+            return np.sqrt(4 * np.trace(self.sketch.matrix) / self.weights.sum())
         return np.sqrt(self.mean_square())
 
     def _rows(self, keep):

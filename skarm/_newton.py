@@ -111,7 +111,7 @@ def descend(loss, coef, alpha, threshold, max_iter, *, hessian=None, enough=0.0)
     """
     if not loss.is_large:
         return newton(loss, coef, alpha, threshold, max_iter, enough=enough)
-    lower = (hessian or loss.sketch()).factor(alpha).lower
+    lower = (hessian or loss.sketch).factor(alpha).lower
 
     ftol = max(ROUGH, enough / loss.weights.sum() / 4)
 

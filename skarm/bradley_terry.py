@@ -124,7 +124,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     Items are used once each, however many comparisons name them, and their differences
     are formed only where they are fewer than the items, or few. With d = n_features, a
     linear fit needs, beside the items, 8 n_items d bytes for up to 2²² numbers, and no
-    copy of larger ones; about 40 d² + 160 n_comparisons bytes; and where comparisons
+    copy of larger ones; about 50 d² + 200 n_comparisons bytes; and where comparisons
     are fewer than features, 8 n_comparisons (d + 3 n_comparisons) + 16 d². Products of
     larger float32 items are float32 on the way and float64 at the end: `coef_` has the
     accuracy of `tol`, `information_` is within 1e-4 of itself. Time is O(n_items d²) a

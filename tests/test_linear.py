@@ -1,5 +1,8 @@
 """The exact linear fit against scikit-learn, scipy and the evidence's own formula."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -318,3 +321,40 @@ def test_a_few_answers_do_not_settle_that_all_rewards_are_equal(n):
     pairs = np.arange(2 * n).reshape(-1, 2) % 40
     found = fit(items, pairs, np.ones(n), np.ones(n), alpha="auto")
     assert 0.3 < np.sqrt(2 * 64 / found.alpha) < 10  # nats
+
+
+MEMORY = """
+import sys
+from pathlib import Path
+import numpy as np
+from skarm import BradleyTerryRegressor, Comparisons
+
+def status(field):
+    text = Path("/proc/self/status").read_text()
+    return int(text.split(field + ":")[1].split()[0]) * 1024
+
+def data(m, d, n):
+    rng = np.random.default_rng(0)
+    items = rng.standard_normal((m, d), dtype=np.float32)
+    first = rng.integers(0, m, n)
+    pairs = np.column_stack([first, (first + rng.integers(1, m, n)) % m])
+    return Comparisons(items, pairs), rng.integers(0, 2, n).astype(float)
+
+small, large = data(50, 20, 100), data(*map(int, sys.argv[1:]))
+model = BradleyTerryRegressor(alpha=100.0)
+model.fit(*small)
+Path("/proc/self/clear_refs").write_text("5")
+before = status("VmRSS")
+model.fit(*large)
+print(status("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("shape", [(12_000, 600, 100_000), (9_000, 1000, 20_000)])
+def test_memory_of_a_large_fit_is_what_the_docstring_says(shape):
+    _, d, n = shape
+    command = [sys.executable, "-c", MEMORY, *map(str, shape)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True)
+    stated = 50 * d**2 + 200 * n
+    assert stated / 2 < int(out.stdout) < 2 * stated, int(out.stdout) / stated
