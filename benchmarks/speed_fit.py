@@ -8,9 +8,10 @@
 Four parts, each alternating the sides in one process, medians over --repeat rounds:
 
 - `linear`: a fit at fixed alpha against LogisticRegression on the differences, without
-  intercept, at its default tolerance and at --peer-tol, with and without the time to
-  build the differences. Items are float32 with standard deviations k^(-decay) along
-  the axes, as embeddings have. Gradients are given relative to that at zero.
+  intercept, with and without the time to build the differences, at its default
+  tolerance and, prebuilt, at --peer-tol if given. Items are float32 with standard
+  deviations k^(-decay) along the axes, as embeddings have. Gradients are given
+  relative to that at zero.
 - `auto`: alpha="auto" against one fit at that alpha.
 - `ids`: votes on names (fields model_left, model_right, winner), from the names to the
   strengths, against evalica and choix where they are installed.
@@ -64,15 +65,18 @@ def logistic(differences, y, alpha, tol):
 
 def linear_sides(asked, y, args):
     """Ours, and theirs building differences or not."""
-    alpha, tol, tight = args.alpha, 1e-4, args.peer_tol
+    alpha, tol = args.alpha, 1e-4
     built = asked.differences()
-    return {
+    sides = {
         "ours": lambda: BradleyTerryRegressor(alpha=alpha).fit(asked, y).coef_,
         "theirs": lambda: logistic(asked.differences(), y, alpha, tol),
         "theirs, prebuilt": lambda: logistic(built, y, alpha, tol),
-        "theirs, tight": lambda: logistic(asked.differences(), y, alpha, tight),
-        "theirs, tight, prebuilt": lambda: logistic(built, y, alpha, tight),
     }
+    if args.peer_tol:
+        sides["theirs, tight, prebuilt"] = lambda: logistic(
+            built, y, alpha, args.peer_tol
+        )
+    return sides
 
 
 def gradient(asked, y, coef, alpha):
@@ -327,7 +331,7 @@ def main():
     add("--dim", type=int, default=128)
     add("--decay", type=float, default=0.5)
     add("--alpha", type=float, default=1.0)
-    add("--peer-tol", type=float, default=1e-6)
+    add("--peer-tol", type=float, help="also fit theirs to this tolerance")
     add("--votes", type=Path)
     add("--features", type=Path)
     add("--key", default="X_pca")
