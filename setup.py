@@ -12,7 +12,7 @@ version = re.search(
 
 plot = ["matplotlib>=3.8"]
 parquet = ["pandas>=2.2", "pyarrow>=15"]
-test = [*plot, *parquet, "pytest>=8", "modAL-python>=0.4.2"]
+test = [*plot, *parquet, "pytest>=8", "hypothesis>=6.100", "modAL-python>=0.4.2"]
 
 setup(
     name="skarm",

@@ -2,9 +2,12 @@
 
     python benchmarks/speed_all_pairs.py --items 2000 5000 10000 20000
 
-Four sides, alternating in one process, medians over --repeat rounds:
+    python benchmarks/speed_all_pairs.py --items 100000 --scope across --batch 100 \\
+        --sides ours --repeat 1
 
-- `greedy_d_all_pairs`, ours;
+Sides, alternating in one process, medians over --repeat rounds:
+
+- `greedy_d_all_pairs`, ours; and `greedy_v_all_pairs`, V-optimal, exact too;
 - the straightforward exact rule: scan blocks of float32 gains v q, computed entry by
   entry, for a shortlist of the best; take greedy picks from it in float64 while they
   are the best of all pairs; scan again. No bilinear form, sorting or skipping;
@@ -12,6 +15,9 @@ Four sides, alternating in one process, medians over --repeat rounds:
   and scaled to the batch;
 - a bare float32 product Φ Φᵀ over the blocks i <= j: the least that one look at all
   pairs costs.
+
+--scope "within" or "across", of groups of --per-group items, is for our sides alone,
+and so are more items than --max-straightforward.
 
 Items are Gaussian, rewards linear in them with the given spread, M = I + information of
 --past random pairs. All rules must make the same picks. Peak memory is what a rule adds
@@ -24,15 +30,20 @@ import platform
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 
 from skarm import _fisher
 from skarm._all_pairs import greedy_d_all_pairs
+from skarm._all_pairs_v import greedy_v_all_pairs
 
 BLOCK = 1024
+#: Arguments that are not settings of a run.
+HIDDEN = ("output", "memory_of", "name", "progress")
 SHORTLIST = 50_000
 
 
@@ -161,12 +172,39 @@ def scan_per_pick(embedding, rewards, matrix, n_pairs):
     return torch.tensor(pairs), None
 
 
+def ours_v(embedding, rewards, matrix, n_pairs, **rules):
+    """Greedy V for the second moment of all differences."""
+    target = 2 * torch.cov(embedding.T)
+    return greedy_v_all_pairs(embedding, rewards, matrix, target, n_pairs, **rules)
+
+
 SIDES = {
     "ours": greedy_d_all_pairs,
+    "ours, V": ours_v,
     "straightforward": straightforward,
     "scan per pick": scan_per_pick,
     "bare product": bare_product,
 }
+
+
+#: Sides that know nothing of scopes, and are not run on the largest pools.
+NAIVE = ("straightforward", "scan per pick")
+
+
+@contextmanager
+def rules_of(side, n_items, args):
+    """Scope, groups and a bar of progress, for our sides."""
+    if not side.startswith("ours"):
+        yield {}
+        return
+    with tqdm(desc=side, unit="pair", delay=2, disable=not args.progress) as bar:
+
+        def progress(n_done, n_total):
+            bar.total = n_total
+            bar.update(n_done - bar.n)
+
+        groups = np.arange(n_items) // args.per_group
+        yield {"scope": args.scope, "groups": groups, "progress": progress}
 
 
 def peak_megabytes():
@@ -180,7 +218,8 @@ def extra_memory(side, n_items, args):
     command = [sys.executable, __file__, "--memory-of", side, "--items", str(n_items)]
     command += ["--dim", str(args.dim), "--batch", str(args.batch)]
     command += ["--threads", str(args.threads), "--spread", str(args.spread)]
-    command += ["--past", str(args.past)]
+    command += ["--past", str(args.past), "--scope", args.scope]
+    command += ["--per-group", str(args.per_group)]
     out = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(out.stdout)
 
@@ -190,16 +229,17 @@ def print_extra_memory(args):
     SIDES[args.memory_of](*problem(100, args), 2)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts here
     before = peak_megabytes()
-    SIDES[args.memory_of](*inputs, args.batch)
+    with rules_of(args.memory_of, args.items[0], args) as rules:
+        SIDES[args.memory_of](*inputs, args.batch, **rules)
     print(peak_megabytes() - before)
 
 
 def measure(n_items, args):
     """Medians of wall and CPU seconds of each side, and their ratios."""
     inputs = problem(n_items, args)
-    sides = dict(SIDES)
-    if n_items > args.max_straightforward:
-        del sides["straightforward"], sides["scan per pick"]
+    sides = {side: SIDES[side] for side in args.sides}
+    if n_items > args.max_straightforward or args.scope != "all":
+        sides = {side: sides[side] for side in sides if side not in NAIVE}
     times = {side: [] for side in sides}
     picks = {}
     for _ in range(args.repeat):
@@ -207,23 +247,24 @@ def measure(n_items, args):
             is_naive = side == "scan per pick"
             n_pairs = min(args.naive_picks, args.batch) if is_naive else args.batch
             started = np.array([time.perf_counter(), time.process_time()])
-            picks[side] = rule(*inputs, n_pairs)
+            with rules_of(side, n_items, args) as rules:
+                picks[side] = rule(*inputs, n_pairs, **rules)
             spent = np.array([time.perf_counter(), time.process_time()]) - started
             times[side].append(spent * (args.batch / n_pairs if is_naive else 1))
     row = {"items": n_items, "pairs": n_items * (n_items - 1) // 2}
     for side in sides:
         wall, cpu = np.median(times[side], axis=0)
         row[side] = {"wall": round(wall, 4), "cpu": round(cpu, 4)}
-        if side in ("ours", "straightforward"):
+        if side in ("ours", "ours, V", "straightforward"):
             row[side]["extra_megabytes"] = round(extra_memory(side, n_items, args))
-    for other in sides.keys() - {"ours"}:
+    for other in sides.keys() - {"ours", "ours, V"} if "ours" in sides else ():
         for clock in ("wall", "cpu"):
             a, b = row[other][clock], row["ours"][clock]
             name = f"{other} / ours" if other != "bare product" else f"ours / {other}"
             ratio = a / b if other != "bare product" else b / a
             row[f"{name}, {clock}"] = round(ratio, 2)
-    if "straightforward" in sides:
-        ours, listed, naive = (picks[side][0] for side in list(SIDES)[:3])
+    if {"ours", *NAIVE} <= sides.keys():
+        ours, listed, naive = (picks[side][0] for side in ("ours", *NAIVE))
         same = torch.equal(ours, listed) and torch.equal(ours[: len(naive)], naive)
         row["same picks"] = bool(same)
     return row
@@ -263,6 +304,11 @@ def main():
     add("--threads", type=int, default=torch.get_num_threads())
     add("--max-straightforward", type=int, default=20000, help="items it is run at")
     add("--naive-picks", type=int, default=2)
+    add("--sides", nargs="+", choices=list(SIDES), default=list(SIDES))
+    add("--scope", choices=["all", "within", "across"], default="all")
+    add("--per-group", type=int, default=10, help="items in a group")
+    add("--progress", action="store_true", help="show a bar for our sides")
+    add("--name", default="speed_all_pairs", help="of the files written")
     add("--memory-of", choices=list(SIDES), help=argparse.SUPPRESS)
     add("--output", type=Path, default=Path("benchmarks/results"))
     args = parser.parse_args()
@@ -277,8 +323,8 @@ def main():
         rows.append(measure(n_items, args))
         print(json.dumps(rows[-1]), flush=True)
     args.output.mkdir(parents=True, exist_ok=True)
-    name = args.output / "speed_all_pairs"
-    settings = {k: v for k, v in vars(args).items() if k not in ("output", "memory_of")}
+    name = args.output / args.name
+    settings = {k: v for k, v in vars(args).items() if k not in HIDDEN}
     record = {
         "date": time.strftime("%Y-%m-%d"),
         "hardware": f"{platform.machine()}, {args.threads} threads",

@@ -37,12 +37,8 @@ from skarm.annotators import (
     SimulatedAnnotator,
     TerminalAnnotator,
 )
-from skarm.datasets import (
-    load_assistant_answers,
-    read_columns,
-    read_preferences,
-    read_responses,
-)
+from skarm.datasets import load_assistant_answers
+from skarm.io import read_columns, read_responses, read_trl
 from skarm.metrics import best_of_n, grouped_spearman, pairwise_accuracy
 from skarm.text import SentenceEmbedder, train_static_embedding
 
@@ -61,15 +57,29 @@ def read_world(args):
         columns = read_columns(args.data)
         if "chosen" not in columns:
             data = read_responses(args.data)
-            return Bunch(**data, reward=read_reward(columns, args), recorded=None)
-        data = read_preferences(args.data)
+            reward = read_reward(columns, args)
+            return Bunch(
+                prompts=data.prompts,
+                responses=data.responses,
+                groups=data.groups,
+                reward=reward,
+                recorded=None,
+            )
+        data = read_trl(args.data)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
+    print(f"{data.report}.")
     # What people preferred: a response's reward is its share of wins.
     first, second = data.comparisons.pairs.T
-    wins = np.bincount(first, minlength=len(data.responses))
-    shown = wins + np.bincount(second, minlength=len(data.responses))
-    return Bunch(**data, reward=wins / shown, recorded=(data.comparisons, data.y))
+    wins = np.bincount(first, minlength=data.comparisons.n_items)
+    shown = wins + np.bincount(second, minlength=data.comparisons.n_items)
+    return Bunch(
+        prompts=data.prompts,
+        responses=data.responses,
+        groups=data.comparisons.groups,
+        reward=wins / shown,
+        recorded=(data.comparisons, data.y),
+    )
 
 
 def read_reward(columns, args):

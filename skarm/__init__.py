@@ -14,13 +14,14 @@ Bradley–Terry reward model on their answers, and see how sure it is.
 `itemwise`, `text`  what comes before the model: item steps, embedding
 `annotators`        who answers
 `metrics`           how good it is
-`datasets`          sample data, readers, synthetic comparisons
+`datasets`          sample data, synthetic comparisons
+`io`                preference data in and out: TRL, Label Studio, Argilla, ...
 ==================  ==============================================================
 """
 
 __version__ = "0.1.0"
 
-from skarm import annotators, datasets, metrics, strategies, text
+from skarm import annotators, datasets, io, metrics, strategies, text
 from skarm.bradley_terry import BradleyTerryRegressor
 from skarm.comparisons import Comparisons
 from skarm.itemwise import ItemwiseTransformer, make_reward_pipeline
@@ -35,6 +36,7 @@ __all__ = [
     "ItemwiseTransformer",
     "annotators",
     "datasets",
+    "io",
     "make_reward_pipeline",
     "metrics",
     "strategies",

@@ -10,14 +10,15 @@ pairs. Three levels make it fast, each a list and a promise about what is outsid
 """
 
 import math
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
 from skarm import _pair_scan
 from skarm._fisher import factor
-from skarm._pair_scan import best_of, rounded, whiten
+from skarm._pair_batch import start
+from skarm._pair_pool import listed_differences, rounded, whiten
+from skarm._pair_scan import Score, best_of
 
 __all__ = ["greedy_d_all_pairs"]
 
@@ -27,8 +28,6 @@ HEAD_NUMBERS, MIN_HEAD, MAX_HEAD = 131_072, 256, 2048
 #: M is factored and scanned afresh after so many picks, or when the best gain has
 #: fallen by this factor, before the digits lost in the updates matter.
 MAX_PICKS, MAX_FALL = 256, 1e3
-#: Seconds between two calls of `progress`.
-PROGRESS_EVERY = 0.1
 
 
 def greedy_d_all_pairs(
@@ -104,75 +103,26 @@ def greedy_d_all_pairs(
     multiplications (n b (d + 4) for small groups; twice that with `reach`), and
     O(head d) a pick.
     """
-    pool = _pair_scan.make_pool(embedding, rewards, groups, scope, tie_order)
-    if excluded is not None and len(excluded):
-        _pair_scan.exclude(pool, excluded)
-    if reach is not None:
-        pool.reach = _pair_scan.make_reach(pool, *reach)
-    if pool.n_pairs < n_pairs:
-        raise ValueError(
-            f"n_pairs must not exceed the number of pairs. Got {n_pairs}, but scope "
-            f"{scope!r} of {len(embedding)} items holds {pool.n_pairs} that are not "
-            "excluded. Ask for fewer."
-        )
-    batch = _Batch(matrix.clone(), n_pairs, max_per_item, max_per_group, progress)
+    rules = {"groups": groups, "scope": scope, "excluded": excluded, "reach": reach}
+    rules |= {"max_per_item": max_per_item, "max_per_group": max_per_group}
+    rules |= {"tie_order": tie_order, "progress": progress}
+    pool, batch = start(embedding, rewards, matrix, n_pairs, rules)
     d = max(embedding.shape[1], 1)
     size = min(SHORTLIST_NUMBERS // d, MAX_SHORTLIST, math.isqrt(2 * pool.n_pairs))
     size = max(size, MIN_SHORTLIST)
     head_size = min(max(MIN_HEAD, HEAD_NUMBERS // d), MAX_HEAD)
     tiles, guess = _pair_scan.make_tiles(pool), 0.0
     while len(batch.gains) < n_pairs:
-        u = whiten(pool.phi, factor(batch.matrix))
-        for threshold in _pair_scan.thresholds(pool, u, size, guess):
-            found = _pair_scan.scan(pool, tiles, u, threshold, size, batch.report)
+        score = Score(whiten(pool.phi, factor(batch.matrix)))
+        for threshold in _pair_scan.thresholds(pool, score, size, guess):
+            found = _pair_scan.scan(pool, tiles, score, threshold, size, batch.report)
             if found.n_kept:
                 break
         else:
             break  # every pair was looked at, and none may be picked
         guess = _pick(pool, found, head_size, batch)
     batch.report(final=True)
-    pairs = torch.tensor(batch.pairs, dtype=torch.int64).reshape(-1, 2)
-    return pairs.sort(dim=1).values, batch.gains
-
-
-@dataclass
-class _Batch:
-    """What was picked, the information with it, and the caps."""
-
-    matrix: torch.Tensor
-    n_pairs: int
-    max_per_item: int | None
-    max_per_group: int | None
-    progress: object
-    pairs: list = field(default_factory=list)
-    gains: list = field(default_factory=list)
-    counts: dict = field(default_factory=dict)
-    reported: float = 0.0
-
-    def add(self, pool, first, second, weight, added):
-        """Record a pick; True if it has filled a cap."""
-        x = pool.phi[first] - pool.phi[second]
-        self.matrix.addr_(x, x, alpha=weight)
-        self.pairs.append(pool.item[[first, second]].tolist())
-        self.gains.append(math.log1p(added))
-        closed = [[i] for i in (first, second) if self.fills(i, self.max_per_item)]
-        if self.max_per_group is not None:
-            groups = set(pool.group[[first, second]].tolist())
-            full = [g for g in groups if self.fills(("group", g), self.max_per_group)]
-            closed += [pool.group == g for g in full]
-        for items in closed:
-            pool.alive[items] = False
-        return bool(closed)
-
-    def fills(self, key, limit):
-        self.counts[key] = self.counts.get(key, 0) + 1
-        return limit is not None and self.counts[key] >= limit
-
-    def report(self, final=False):
-        now = time.monotonic()
-        if self.progress and (final or now - self.reported >= PROGRESS_EVERY):
-            self.reported = now
-            self.progress(len(self.gains), self.n_pairs)
+    return batch.result()
 
 
 @dataclass
@@ -211,14 +161,10 @@ def _pick(pool, found, head_size, batch):
     a column c = M⁻¹ x √(v / (1 + v q)) of C for each: a row of `columns`.
     """
     first, second, weight, gain, code = found.merge()
-    x = found.u.new_empty(len(gain), found.u.shape[1])
-    chunks = x.split(_pair_scan.CHUNK_SIZE)
-    parts = _pair_scan.differences(found.u, first, second)
-    for rows, part in zip(chunks, parts, strict=True):
-        rows.copy_(part)
+    x = listed_differences(found.score.u, first, second)
     closed, length = torch.zeros_like(code).bool(), torch.linalg.vector_norm(x, dim=1)
     listed = _Candidates(first, second, weight, code, closed, x, length.square_())
-    columns = found.u.new_zeros(MAX_PICKS, x.shape[1])
+    columns = x.new_zeros(MAX_PICKS, x.shape[1])
     n, top = 0, float(gain.max())
     while True:
         positions, beyond = best_of(listed.gain(), code, head_size)
@@ -237,7 +183,8 @@ def _pick(pool, found, head_size, batch):
             head.lower(columns[n : n + 1])
             n += 1
             head.closed[k] = closed[positions[k]] = True
-            if batch.add(pool, int(head.first[k]), int(head.second[k]), v, added):
+            i, j, rise = int(head.first[k]), int(head.second[k]), math.log1p(added)
+            if batch.add(pool, i, j, v, rise):
                 head.close(pool.alive)
                 listed.close(pool.alive)
             batch.report()

@@ -6,27 +6,53 @@ Pairs are given by the embedding Φ (n_items, d) of unique items and index tenso
 most. With information M = L Lᵀ and u = L⁻¹ φ, xᵀ M⁻¹ x = ‖u_first - u_second‖².
 
 Cost of a score: one Cholesky O(d³), one triangular solve O(n_items d²), and
-O(n_pairs d); memory O(n_items d + chunk_size d) beyond the inputs.
+O(n_pairs d); memory O(n_items d + chunk) beyond the inputs.
 """
 
+import numpy as np
 import torch
+from scipy import sparse
 
 __all__ = [
+    "differences",
     "factor",
     "greedy_d",
     "greedy_v",
     "information",
     "leverage",
+    "second_moment",
     "squared_lengths",
 ]
 
-#: Pairs gathered at once.
-CHUNK_SIZE = 16384
+#: Numbers (pairs × dimensions) gathered at once: as much as a core's cache holds, and
+#: on a GPU as much as keeps it busy.
+CHUNK_NUMBERS, GPU_CHUNK_NUMBERS = 131_072, 8_388_608
 #: Rank-one updates before the inverse is computed afresh from M.
 REFACTOR_EVERY = 100
 #: So is it after a pick that multiplies det M by more than this: the update from a
 #: nearly flat prior cancels the digits of all that is left.
 MAX_UPDATE = 1e3
+
+
+def differences(values, first, second):
+    """values[first] - values[second], in chunks of pairs that stay in cache.
+
+    Parameters
+    ----------
+    values : Tensor of shape (n_items, d)
+        One row per item.
+    first, second : IntTensor or LongTensor of shape (n_pairs,)
+        Items of each pair.
+
+    Yields
+    ------
+    x : Tensor of shape (n_chunk, d)
+        To be overwritten at will.
+    """
+    numbers = GPU_CHUNK_NUMBERS if values.is_cuda else CHUNK_NUMBERS
+    n = max(numbers // max(values.shape[1], 1), 1)
+    for i, j in zip(first.split(n), second.split(n), strict=True):
+        yield values.index_select(0, i).sub_(values.index_select(0, j))
 
 
 def information(embedding, first, second, weights):
@@ -49,16 +75,36 @@ def information(embedding, first, second, weights):
     information : Tensor of shape (d, d)
         Symmetric positive semi-definite.
     """
-    flow = torch.zeros_like(embedding)
-    for start in range(0, len(first), CHUNK_SIZE):
-        i, j = first[start : start + CHUNK_SIZE], second[start : start + CHUNK_SIZE]
-        x = embedding[i] - embedding[j]
-        x *= weights[start : start + CHUNK_SIZE, None]
-        flow.index_add_(0, i, x)
-        flow.index_add_(0, j, x, alpha=-1)
-    # The flow sums to zero, so the level of Φ may go: it would cost digits.
-    total = (embedding - embedding.mean(dim=0)).T @ flow
+    # Only differences count: the level of Φ may go, and would cost digits.
+    embedding = embedding - embedding.mean(dim=0)
+    if embedding.is_cuda:
+        flow, start = torch.zeros_like(embedding), 0
+        for x in differences(embedding, first, second):
+            part = slice(start, start + len(x))
+            x *= weights[part, None]
+            flow.index_add_(0, first[part], x)
+            flow.index_add_(0, second[part], x, alpha=-1)
+            start = part.stop
+    else:
+        arrays = (t.numpy() for t in (embedding, first, second, weights))
+        flow = torch.as_tensor(_flow(*arrays), dtype=embedding.dtype)
+    total = embedding.T @ flow
     return (total + total.T) / 2
+
+
+def _flow(embedding, first, second, weights):
+    """Bᵀ diag(w) B Φ, through the weighted graph of the pairs, in either order."""
+    n = len(embedding)
+    ends = np.minimum(first, second), np.maximum(first, second)
+    graph = sparse.coo_array((weights, ends), shape=(n, n)).tocsr()
+    degree = sum(np.bincount(end, weights, minlength=n) for end in ends)
+    return degree[:, None] * embedding - (graph @ embedding + graph.T @ embedding)
+
+
+def second_moment(embedding, first, second):
+    """Mean of x xᵀ over pairs, (d, d); see :func:`information`."""
+    weights = embedding.new_full((len(first),), 1 / max(len(first), 1))
+    return information(embedding, first, second, weights)
 
 
 def factor(matrix):
@@ -105,11 +151,8 @@ def squared_lengths(embedding, first, second, lower):
         Non-negative.
     """
     u = torch.linalg.solve_triangular(lower, embedding.T, upper=False).T.contiguous()
-    parts = [
-        (u[i] - u[j]).square_().sum(dim=1)
-        for i, j in zip(first.split(CHUNK_SIZE), second.split(CHUNK_SIZE), strict=True)
-    ]
-    return torch.cat(parts) if parts else u.new_empty(0)
+    parts = [torch.linalg.vector_norm(x, dim=1) for x in differences(u, first, second)]
+    return torch.cat(parts).square_() if parts else u.new_empty(0)
 
 
 def leverage(embedding, first, second, weights, matrix):
@@ -133,7 +176,18 @@ def leverage(embedding, first, second, weights, matrix):
     return weights * squared_lengths(embedding, first, second, factor(matrix))
 
 
-def greedy_d(embedding, first, second, weights, matrix, n_pairs):
+def greedy_d(
+    embedding,
+    first,
+    second,
+    weights,
+    matrix,
+    n_pairs,
+    *,
+    costs=None,
+    close=None,
+    progress=None,
+):
     """Greedy D-optimal batch: repeatedly the pair that raises log det M the most.
 
     argmax_i w_i q_i with q_i = x_iᵀ M⁻¹ x_i; picking k adds w_k x_k x_kᵀ to M, and by
@@ -148,41 +202,44 @@ def greedy_d(embedding, first, second, weights, matrix, n_pairs):
         M before the batch; not changed.
     n_pairs : int
         How many to pick.
+    costs : Tensor of shape (n_candidates,), default=None
+        What asking each costs, positive: the gain per cost is maximized then.
+    close : callable, default=None
+        Called as ``close(position)`` after each pick; returns the positions that may
+        not be picked any more, or None.
+    progress : callable, default=None
+        Called as ``progress(n_picked, n_pairs)`` after each pick.
 
     Returns
     -------
     picks : list of int
-        Positions, in order; the earlier candidate wins a tie.
+        Positions, in order; the earlier candidate wins a tie. Fewer than `n_pairs`
+        only if `close` left no other.
     gains : list of float
         log det gained by each pick, in nats.
+
+    Notes
+    -----
+    Memory in bytes beyond the inputs, for float64 and N candidates: ``8 (n_items d +
+    6 N) + 24 CHUNK_NUMBERS``.
     """
-    matrix = matrix.clone()
-    taken = torch.zeros(len(first), dtype=torch.bool, device=first.device)
-    picks, gains = [], []
-    n_updates = REFACTOR_EVERY
-    for _ in range(n_pairs):
-        if n_updates >= REFACTOR_EVERY:
-            n_updates = 0
-            lower = factor(matrix)
-            inverse = torch.cholesky_inverse(lower)
-            lengths = squared_lengths(embedding, first, second, lower)
-        pick = (weights * lengths).masked_fill_(taken, -1.0).argmax()
-        taken[pick] = True
-        weight, length = weights[pick], lengths[pick].clamp(min=0)
-        x = embedding[first[pick]] - embedding[second[pick]]
-        z = inverse @ x
-        along = embedding @ z
-        shrink = weight / (1 + weight * length)
-        lengths = lengths - shrink * (along[first] - along[second]).square_()
-        inverse = inverse - shrink * torch.outer(z, z)
-        matrix += weight * torch.outer(x, x)
-        picks.append(pick.item())
-        gains.append(torch.log1p(weight * length).item())
-        n_updates += 1 if weight * length < MAX_UPDATE else REFACTOR_EVERY
-    return picks, gains
+    rule = DGains(embedding, first, second, weights, matrix)
+    return greedy(rule, n_pairs, costs, close, progress)
 
 
-def greedy_v(embedding, first, second, weights, matrix, target, n_pairs):
+def greedy_v(
+    embedding,
+    first,
+    second,
+    weights,
+    matrix,
+    target,
+    n_pairs,
+    *,
+    costs=None,
+    close=None,
+    progress=None,
+):
     """Greedy V-optimal batch: repeatedly the pair that lowers tr(A M⁻¹) the most.
 
     With P = M⁻¹, a_i = x_iᵀ P x_i and b_i = x_iᵀ P A P x_i, asking i lowers the trace
@@ -199,49 +256,132 @@ def greedy_v(embedding, first, second, weights, matrix, target, n_pairs):
         As in :func:`greedy_d`.
     target : Tensor of shape (d, d)
         A, the second moment of the differences the model will be used on.
+    costs, close, progress
+        As in :func:`greedy_d`.
 
     Returns
     -------
     picks : list of int
-        Positions, in order; the earlier candidate wins a tie.
+        Positions, in order; the earlier candidate wins a tie. Fewer than `n_pairs`
+        only if `close` left no other.
     gains : list of float
         Mean predictive variance removed by each pick, in squared nats.
+
+    Notes
+    -----
+    Memory in bytes beyond the inputs, for float64 and N candidates: ``8 (2 n_items d +
+    8 N) + 24 CHUNK_NUMBERS``.
     """
-    matrix = matrix.clone()
-    taken = torch.zeros(len(first), dtype=torch.bool, device=first.device)
+    rule = VGains(embedding, first, second, weights, matrix, target)
+    return greedy(rule, n_pairs, costs, close, progress)
+
+
+def greedy(rule, n_pairs, costs, close, progress):
+    """Repeatedly the best open candidate by a rule's gains, or its gain per cost."""
+    closed = torch.zeros_like(rule.weights, dtype=torch.bool)
     picks, gains = [], []
-    n_updates = REFACTOR_EVERY
-    for _ in range(n_pairs):
-        if n_updates >= REFACTOR_EVERY:
-            n_updates = 0
-            inverse = torch.cholesky_inverse(factor(matrix))
-            sandwich = inverse @ target @ inverse
-            a = _quadratic(embedding, first, second, inverse)
-            b = _quadratic(embedding, first, second, sandwich)
-        gain = (weights * b / (1 + weights * a)).masked_fill_(taken, -1.0)
-        pick = gain.argmax()
-        taken[pick] = True
-        x = embedding[first[pick]] - embedding[second[pick]]
-        weight, length = weights[pick], a[pick]
-        u = (inverse @ x) * torch.sqrt(weight / (1 + weight * length))
-        along = embedding @ torch.stack([u, inverse @ (target @ u)], dim=1)
-        along = along[first] - along[second]  # (n_pairs, 2): xᵀu, xᵀc
-        a = (a - along[:, 0] ** 2).clamp_(min=0)
-        b += (u @ target @ u) * along[:, 0] ** 2 - 2 * along[:, 0] * along[:, 1]
-        b.clamp_(min=0)
-        inverse = inverse - torch.outer(u, u)
-        matrix += weight * torch.outer(x, x)
-        picks.append(pick.item())
-        gains.append(gain[pick].item())
-        n_updates += 1 if weight * length < MAX_UPDATE else REFACTOR_EVERY
+    while len(picks) < min(n_pairs, len(closed)):
+        gain = rule.gains()
+        worth = gain if costs is None else rule.rise(gain) / costs
+        best, pick = worth.masked_fill_(closed, -1.0).max(dim=0)
+        if best < 0:
+            break
+        pick = pick.item()
+        picks.append(pick)
+        gains.append(rule.rise(gain[pick].clamp(min=0)).item())
+        closed[pick] = True
+        shut = close(pick) if close else None
+        if shut is not None:
+            closed[torch.as_tensor(shut, device=closed.device)] = True
+        if len(picks) < n_pairs:
+            rule.add(pick)
+        if progress:
+            progress(len(picks), n_pairs)
     return picks, gains
 
 
-def _quadratic(embedding, first, second, matrix):
-    """xᵀ Q x of each pair, Q symmetric, in chunks."""
-    image = embedding @ matrix
-    parts = [
-        ((image[i] - image[j]) * (embedding[i] - embedding[j])).sum(dim=1)
-        for i, j in zip(first.split(CHUNK_SIZE), second.split(CHUNK_SIZE), strict=True)
-    ]
-    return torch.cat(parts) if parts else embedding.new_empty(0)
+class DGains:
+    """The gains w q of all candidates, kept up to date as M changes."""
+
+    def __init__(self, embedding, first, second, weights, matrix):
+        self.embedding, self.weights = embedding.double(), weights.double()
+        self.matrix = matrix.double().clone()
+        self.first, self.second = first.int(), second.int()  # half the traffic
+        self.worth = torch.empty_like(self.weights)
+        self.buffer = torch.empty_like(self.weights)
+        self.refactor()
+
+    def refactor(self):
+        """Everything afresh from M."""
+        lower = factor(self.matrix)
+        self.inverse, self.n_updates = torch.cholesky_inverse(lower), 0
+        self.a = squared_lengths(self.embedding, self.first, self.second, lower)
+
+    def gains(self):
+        """W q, in a buffer of the rule's own."""
+        return torch.mul(self.weights, self.a, out=self.worth)
+
+    def rise(self, gain):
+        """The rise of log det."""
+        return torch.log1p(gain)
+
+    def add(self, pick, sign=1):
+        """Add a pick to M; with sign -1, take it away."""
+        x = self.embedding[self.first[pick]] - self.embedding[self.second[pick]]
+        weight = sign * self.weights[pick]
+        self.matrix += weight * torch.outer(x, x)
+        ratio = 1 + weight * self.a[pick].clamp(min=0)  # of the determinants
+        self.n_updates += 1
+        if self.n_updates >= REFACTOR_EVERY or not 1 / MAX_UPDATE < ratio < MAX_UPDATE:
+            return self.refactor()
+        u = (self.inverse @ x) * torch.sqrt(weight.abs() / ratio)
+        self.update(u, sign)
+        self.inverse.addr_(u, u, alpha=-sign)
+
+    def update(self, u, sign):
+        """The lengths in P - sign u uᵀ."""
+        along = self.along(u, self.buffer)
+        self.a.addcmul_(along, along, value=-sign).clamp_(min=0)
+
+    def along(self, z, out):
+        """Each xᵀ z."""
+        values = self.embedding @ z
+        torch.index_select(values, 0, self.first, out=out)
+        return out.sub_(values.index_select(0, self.second))
+
+
+class VGains(DGains):
+    """The gains w b / (1 + w a) of all candidates, kept up to date as M changes."""
+
+    def __init__(self, embedding, first, second, weights, matrix, target):
+        self.target = target.double()
+        super().__init__(embedding, first, second, weights, matrix)
+        self.second_buffer = torch.empty_like(self.weights)
+
+    def refactor(self):
+        lower = factor(self.matrix)
+        self.inverse, self.n_updates = torch.cholesky_inverse(lower), 0
+        half = torch.linalg.solve_triangular(lower, self.target, upper=False)
+        half = torch.linalg.solve_triangular(lower, half.T, upper=False)
+        beta, axes = torch.linalg.eigh((half + half.T) / 2)
+        # where M is I and A is diag(β)
+        to_u = torch.linalg.solve_triangular(lower.T, axes, upper=True)
+        sides = torch.stack([torch.ones_like(beta), beta.clamp_(min=0)], dim=1)
+        u = self.embedding @ to_u
+        parts = [x.square_() @ sides for x in differences(u, self.first, self.second)]
+        self.a, self.b = torch.cat(parts).T.contiguous() if parts else sides[:0].T
+
+    def gains(self):
+        torch.mul(self.weights, self.a, out=self.buffer).add_(1)
+        return torch.mul(self.weights, self.b, out=self.worth).div_(self.buffer)
+
+    def rise(self, gain):
+        return gain
+
+    def update(self, u, sign):
+        image = self.target @ u
+        super().update(u, sign)
+        across = self.along(self.inverse @ image, self.second_buffer)
+        # with s = xᵀu and t = xᵀPAu, b rises by s ((uᵀAu) s - 2 sign t)
+        across.mul_(-2 * sign).add_(self.buffer, alpha=(u @ image).item())
+        self.b.addcmul_(self.buffer, across).clamp_(min=0)

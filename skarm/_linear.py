@@ -18,10 +18,16 @@ from scipy import sparse
 from scipy.linalg import eigh
 
 from skarm._evidence import maximize_evidence
-from skarm._likelihood import LARGE, BradleyTerryLoss, DualLoss, information
+from skarm._likelihood import (
+    LARGE,
+    BradleyTerryLoss,
+    DualLoss,
+    aggregate,
+    information,
+)
 from skarm._newton import descend, lbfgs
 
-__all__ = ["LinearFit", "fit_linear"]
+__all__ = ["LinearFit", "fit_linear", "prepare"]
 
 #: Largest number of coordinates for which a dense Hessian is formed (128 MiB).
 MAX_DENSE = 4096
@@ -38,6 +44,27 @@ class LinearFit(NamedTuple):
     converged: bool
     log_evidence: float
     information: np.ndarray | None  # of the misfit, in features
+
+
+def prepare(items, pairs, y, weights):
+    """The same comparisons in the form that is fastest and most exact to fit.
+
+    Parameters
+    ----------
+    items, pairs, y, weights
+        As for :func:`fit_linear`; items of any precision.
+
+    Returns
+    -------
+    items, pairs, y, weights
+        Without repetitions; the items in float64 about their mean, unless they are
+        large, which are used as they are.
+    """
+    if sparse.issparse(items):
+        items = items.astype(np.float64)
+    elif items.size <= LARGE:  # the same differences, with less rounding
+        items = items - items.mean(axis=0, dtype=np.float64)
+    return items, *aggregate(pairs, y, weights, items.shape[0])
 
 
 def fit_linear(items, pairs, y, weights, *, alpha, tol, max_iter, coef_init=None):

@@ -1,35 +1,39 @@
-"""Looking through every pair of n items for those that would add most information.
+"""Looking through every pair of n items for those with the highest scores.
 
-With M = L Lᵀ and u = L⁻¹ φ, a pair adds v q: q = ‖u_i - u_j‖² and, with a = eʳ and
-b = e⁻ʳ of its rewards, 1/v = 2 + a_i b_j + b_i a_j. So "v q > τ" is "q - τ/v > 0", a
-bilinear form of rank d + 4: one float32 matrix product and one maximum decide about a
-tile (rows × columns of items). Items are sorted by reward, so v is small in many tiles;
-the maximum of a tile bounds its gains for good, as gains only fall when M grows.
+In coordinates u that whiten M (M⁻¹ = I), with x = u_i - u_j, a = ‖x‖², b = Σ β_k x_k²
+and v the Bernoulli variance, a pair scores
 
-The product computes q (1 + ε) - τ (1 - ε)/v, ε above the worst rounding error of such
-a dot product: rounding admits a few pairs too many and never leaves one out. Those
-admitted are weighed in float64.
+    v a                  what it adds in log det M, before the logarithm: `beta` None
+    v b / (1 + v a)      what it takes from tr(A M⁻¹), in coordinates where A is diag(β)
+
+With e^r and e⁻ʳ of the rewards, 1/v = 2 + e^(r_i - r_j) + e^(r_j - r_i). So "score > τ"
+is "a - τ/v > 0" or "Σ (β_k - τ) x_k² - τ/v > 0", a bilinear form of rank d + 4 either
+way: one float32 matrix product and one maximum decide about a tile (rows × columns of
+items). Items are sorted by reward, so v is small in many tiles; without `beta` the
+maximum of a tile bounds its scores for good, as these only fall when M grows.
+
+The product is computed with (1 + ε) on the terms of its plus sign and (1 - ε) on the
+others, ε above the worst rounding error of such a dot product: rounding admits a few
+pairs too many and never leaves one out. Those admitted are weighed in float64.
 """
 
 import itertools
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+
+from skarm._fisher import differences
+from skarm._pair_pool import rounded, slack_of, variance
 
 __all__ = [
     "Found",
-    "Pool",
+    "Score",
     "best_of",
-    "differences",
-    "exclude",
-    "make_pool",
-    "make_reach",
     "make_tiles",
-    "rounded",
     "scan",
     "thresholds",
-    "whiten",
 ]
 
 #: Items on a side of a tile, on the CPU and on a GPU.
@@ -38,123 +42,33 @@ BLOCK_SIZE, GPU_BLOCK_SIZE = 512, 8192
 CHUNK_SIZE, SAMPLE_SIZE = 16384, 262_144
 #: Rewards this far from those of the rows are clamped: float32 ends at e⁸⁸.
 MAX_REWARD = 40.0
-#: Smallest threshold, relative to the largest ‖u‖², that is left to float32.
+#: Smallest threshold, relative to the largest Σ β u², that is left to float32.
 MIN_THRESHOLD = 1e-18
-#: Rounding unit of a product, by torch's float32 matmul precision.
-ROUNDING = {"highest": 2.0**-24, "high": 2.0**-11, "medium": 2.0**-8}
-
-
-def whiten(phi, lower):
-    """L⁻¹ φ of each item, (n, d)."""
-    return torch.linalg.solve_triangular(lower, phi.T, upper=False).T.contiguous()
-
-
-def differences(u, first, second):
-    """u_i - u_j, in chunks of pairs."""
-    chunks = zip(first.split(CHUNK_SIZE), second.split(CHUNK_SIZE), strict=True)
-    return (u[i].sub_(u[j]) for i, j in chunks)
-
-
-def _lengths(u, first, second):
-    """‖u_i - u_j‖² of each pair."""
-    return torch.cat([x.square_().sum(dim=1) for x in differences(u, first, second)])
-
-
-def _variance(difference):
-    """Bernoulli variance p (1 - p) at a reward difference."""
-    return torch.sigmoid(difference) * torch.sigmoid(-difference)
-
-
-def rounded(gain):
-    """Gains to 31 bits, so that equal ones compare equal (Veltkamp's splitting)."""
-    shifted = gain * (2.0**22 + 1)
-    return shifted - (shifted - gain)
-
-
-def _slack(u):
-    """ε: twice the worst relative error of a float32 product of two rows."""
-    return 4 * (u.shape[1] + 16) * ROUNDING[torch.get_float32_matmul_precision()]
 
 
 @dataclass
-class Pool:
-    """Items in the order of the scan, and which of their pairs may be picked."""
+class Score:
+    """What is compared: v a, or v b / (1 + v a) where there are β."""
 
-    item: torch.Tensor  # (n,), index of each
-    phi: torch.Tensor  # (n, d), centered
-    reward: torch.Tensor  # (n,)
-    rank: torch.Tensor  # (n,), place in the order of ties
-    group: torch.Tensor | None  # (n,)
-    scope: str
-    n_pairs: int  # in the scope, and not excluded
-    alive: torch.Tensor  # (n,), False once capped
-    excluded: torch.Tensor  # codes, sorted
-    picked: torch.Tensor  # codes, sorted
-    reach: tuple = ()  # y (n, d), limit, and left and right factors of limit - ‖·‖²
+    u: torch.Tensor  # (n, d), whitened
+    beta: torch.Tensor | None = None  # (d,), not negative
 
-    def code(self, first, second):
-        """Number of each pair in the order of ties."""
-        a, b = self.rank[first], self.rank[second]
-        return torch.minimum(a, b) * len(self.rank) + torch.maximum(a, b)
+    def of(self, weight, first, second):
+        """Scores of pairs, in float64, rounded for comparison."""
+        parts = [self.lengths(x) for x in differences(self.u, first, second)]
+        a, b = (torch.cat(part) for part in zip(*parts, strict=True))
+        return rounded(self.combine(weight, a, b))
 
-    def allows(self, first, second, code):
-        """Which of these pairs may be picked now."""
-        allowed = (first != second) & self.alive[first] & self.alive[second]
-        if self.scope != "all":
-            same = self.group[first] == self.group[second]
-            allowed &= same if self.scope == "within" else ~same
-        if self.reach:
-            allowed &= _lengths(self.reach[0], first, second) <= self.reach[1]
-        for codes in filter(len, (self.excluded, self.picked)):
-            at = torch.searchsorted(codes, code).clamp_(max=len(codes) - 1)
-            allowed &= codes[at] != code
-        return allowed
+    def lengths(self, x):
+        """The squared length a and the weighted one b of each row; `x` is spent."""
+        if self.beta is None:
+            a = torch.linalg.vector_norm(x, dim=1).square_()
+            return a, a
+        square = x.square_()
+        return square.sum(dim=1), square @ self.beta
 
-
-def make_pool(embedding, rewards, groups, scope, tie_order):
-    """Sort the items by reward, inside groups if pairs are, and count the pairs."""
-    n, device = len(embedding), embedding.device
-    index, group = torch.arange(n, device=device), None
-    order, center = torch.argsort(rewards, stable=True), embedding.mean(dim=0)
-    sizes = torch.tensor([n])
-    if groups is not None:
-        group = torch.as_tensor(groups, device=device).unique(return_inverse=True)[1]
-        sizes = sizes if scope == "all" else torch.bincount(group)
-    n_pairs = int((sizes * (sizes - 1) // 2).sum())
-    if scope == "across":
-        n_pairs = n * (n - 1) // 2 - n_pairs
-    elif scope == "within":  # only differences inside a group matter: lose no digits
-        order = order[torch.argsort(group[order], stable=True)]
-        center = embedding.new_zeros(len(sizes), embedding.shape[1])
-        center = (center.index_add_(0, group, embedding) / sizes[:, None])[group]
-    rank = index.clone()
-    if tie_order is not None:
-        rank[torch.as_tensor(tie_order, device=device)] = index
-    return Pool(
-        *(order, (embedding - center)[order], rewards[order], rank[order]),
-        *(None if group is None else group[order], scope, n_pairs),
-        *(torch.ones_like(index, dtype=torch.bool), index[:0], index[:0]),
-    )
-
-
-def exclude(pool, pairs):
-    """Exclude pairs of item indices for good."""
-    place = pool.item.argsort()
-    first, second = place[torch.as_tensor(pairs, device=place.device)].T
-    code = pool.code(first, second)
-    pool.excluded = code[pool.allows(first, second, code)].unique()
-    pool.n_pairs -= len(pool.excluded)
-
-
-def make_reach(pool, lower, limit):
-    """Factors whose product is positive where ‖L⁻¹ (φ_i - φ_j)‖² ≤ limit."""
-    y = whiten(pool.phi, lower)
-    e, slack = y.square().sum(dim=1, keepdim=True), _slack(y)
-    scale, one = max(float(e.max()), 1e-300), torch.ones_like(e)
-    limits = (limit * (1 + slack) - e * (1 - slack)) / scale
-    left = torch.cat([y * (2 / scale**0.5), limits, -one], dim=1)
-    right = torch.cat([y / scale**0.5, one, e * ((1 - slack) / scale)], dim=1)
-    return y, float(limit) * (1 + 1e-12), left.float(), right.float()
+    def combine(self, weight, a, b):
+        return weight * b if self.beta is None else weight * b / (1 + weight * a)
 
 
 @dataclass
@@ -193,44 +107,50 @@ def make_tiles(pool):
         (t.rows.start, t.rows.stop, t.columns.start, t.columns.stop) for t in tiles
     ]
     a, b, c, d = torch.tensor(sides).reshape(-1, 4).T
-    most = _variance((reward[c] - reward[b - 1]).clamp_(min=0)).tolist()
-    least = _variance(reward[d - 1] - reward[a]).tolist()
+    most = variance((reward[c] - reward[b - 1]).clamp_(min=0)).tolist()
+    least = variance(reward[d - 1] - reward[a]).tolist()
     for tile, *bounds in zip(tiles, most, least, strict=True):
         if not tile.is_mixed:
             tile.most, tile.least = bounds
     return tiles
 
 
-def scan(pool, tiles, u, threshold, size, report):
-    """Every pair that may be picked and gains `threshold` or more; the best `size`."""
-    found, products = Found(pool, u, threshold, size), _Products(pool, u)
+def scan(pool, tiles, score, threshold, size, report):
+    """Every pair that may be picked and scores `threshold` or more; the best `size`."""
+    found, products = Found(pool, score, threshold, size), _Products(pool, score)
     for tile in tiles:
         report()
-        longest = 4 * products.scale * (1 + 1e-9)  # no q is larger
-        if min(tile.most * longest, tile.bound) < found.threshold:
+        if min(tile.most * products.longest, tile.bound) < found.threshold:
             continue
         block = products.of(tile, found.threshold)
-        peak = block.amax(dim=1)
-        top = float(peak.max())
+        top = float(block.amax())
         if top > 0:
-            found.add(*_hits(pool, tile, block, (peak > 0).nonzero()[:, 0]))
-        else:  # q - τ/v <= top, so v q <= τ + top v
+            found.add(*_hits(pool, tile, block))
+        elif score.beta is None:  # a - τ/v <= top, so v a <= τ + top v
             tile.bound = products.threshold + top * products.scale * tile.least
     return found.finish()
 
 
 class _Products:
-    """q (1 + ε) - τ (1 - ε)/v of whole tiles, in float32, with q and τ over `scale`."""
+    """Σ (β_k - τ) x_k² - τ/v of whole tiles, or a - τ/v; in float32, over `scale`."""
 
-    def __init__(self, pool, u):
-        self.pool, self.slack, d = pool, _slack(u), u.shape[1]
-        lengths = torch.linalg.vector_norm(u, dim=1)
-        self.scale = max(float(lengths.max()) ** 2, 1e-300)
-        e = lengths.square_().mul_((1 + self.slack) / self.scale)
+    def __init__(self, pool, score):
+        u, d = score.u, score.u.shape[1]
+        self.pool, self.score, self.slack = pool, score, slack_of(u)
+        norms = torch.linalg.vector_norm(u, dim=1)
+        top = 1.0 if score.beta is None else max(float(score.beta.max()), 1e-150)
+        self.unit = max(float(norms.max()), 1e-75)
+        self.scale = top * self.unit**2
         self.right = u.new_empty(len(u), d + 4, dtype=torch.float32)
-        self.right[:, :d] = u / self.scale**0.5
+        self.right[:, :d] = u / self.unit
         self.right[:, d] = 1
-        self.right[:, d + 1] = e.masked_fill_(~pool.alive, -1e6)  # never positive
+        self.plus, self.minus = norms.square_(), None  # Σ β u² (1 + ε), Σ u² (1 - ε)
+        if score.beta is not None:
+            self.minus = self.plus * ((1 - self.slack) / self.scale)
+            self.plus = u.square() @ score.beta
+        self.longest = 4 * float(self.plus.max()) * (1 + 1e-9)  # no b is larger
+        self.plus = self.plus * ((1 + self.slack) / self.scale)
+        self.plus.masked_fill_(~pool.alive, -1e6)  # never positive
         self.rows = None  # that `left` and the last columns of `right` are for
 
     def of(self, tile, threshold):
@@ -254,42 +174,53 @@ class _Products:
         return block
 
     def set_rows(self, rows, threshold):
-        """Factors on the left: (-2 u_i, e_i - 2 τ, 1, -τ a_i, -τ b_i), e = ‖u‖²."""
+        """Factors on the left: (-2 (β - τ) u_i, e_i - 2 τ, 1, -τ a_i, -τ b_i).
+
+        Here e is Σ (β - τ) u², or ‖u‖², and a and b are eʳ and e⁻ʳ.
+        """
         low, high = self.pool.reward[rows].aminmax()
         self.rows, self.center, self.threshold = rows, (low + high) / 2, threshold
         self.shift(rows)
         tau = threshold * (1 - self.slack) / self.scale
         _, e, b, a = self.right[rows, -4:].T
         self.left = self.right[rows] * -2
+        if self.minus is not None:
+            signed = (self.score.beta - threshold) * (self.unit**2 / self.scale)
+            self.left[:, :-4] *= signed.float()
         tail = [e - 2 * tau, torch.ones_like(e), a * -tau, b * -tau]
         self.left[:, -4:] = torch.stack(tail, dim=1)
 
     def shift(self, columns):
         """Factors on the right, (u_j, 1, e_j, b_j, a_j), about the rows' rewards."""
         r = (self.pool.reward[columns] - self.center).clamp_(-MAX_REWARD, MAX_REWARD)
-        self.right[columns, -2:] = torch.stack([-r, r], dim=1).exp_().float()
+        e = self.plus[columns]
+        if self.minus is not None:
+            e = e - self.threshold * self.minus[columns]
+        self.right[columns, -3:] = torch.stack([e, (-r).exp_(), r.exp()], 1).float()
         self.n_shifted = columns.stop
 
 
-def _hits(pool, tile, block, rows):
-    """Pairs of the scope with a positive product in these rows of a tile."""
-    block, rows = block[rows], rows + tile.rows.start
+def _hits(pool, tile, block):
+    """Pairs of the scope with a positive product in a tile."""
+    if block.is_cuda:
+        first, second = (block > 0).nonzero(as_tuple=True)
+    else:  # NumPy finds them several times faster
+        flat = torch.from_numpy(np.flatnonzero(block.numpy() > 0))
+        first, second = flat // block.shape[1], flat % block.shape[1]
+    first, second = first + tile.rows.start, second + tile.columns.start
+    kept = first < second
     if pool.scope == "across":
-        same = pool.group[rows, None] == pool.group[tile.columns]
-        block.masked_fill_(same, -1.0)
-    first, second = (block > 0).nonzero(as_tuple=True)
-    first, second = rows[first], second + tile.columns.start
-    once = first < second
-    return first[once], second[once]
+        kept &= pool.group[first] != pool.group[second]
+    return first[kept], second[kept]
 
 
 class Found:
-    """Pairs found by a scan, with gains in float64: about the best `size` of them."""
+    """Pairs found by a scan, scored in float64: about the best `size` of them."""
 
-    def __init__(self, pool, u, threshold, size):
-        self.pool, self.u, self.size = pool, u, size
-        self.threshold = threshold  # lower gains no longer matter
-        self.outside = threshold, -(len(u) ** 2)  # (gain, -code) bounds all others
+    def __init__(self, pool, score, threshold, size):
+        self.pool, self.score, self.size = pool, score, size
+        self.threshold = threshold  # lower scores no longer matter
+        self.outside = threshold, -(len(score.u) ** 2)  # (score, -code) bounds others
         self.raw, self.n_raw, self.parts, self.n_kept = [], 0, [], 0
 
     def add(self, first, second):
@@ -300,12 +231,13 @@ class Found:
             self.refine()
 
     def refine(self):
-        """Compute gains, and keep those that matter."""
+        """Compute scores, and keep those that matter."""
         first, second = (torch.cat(part) for part in zip(*self.raw, strict=True))
         self.raw, self.n_raw = [], 0
-        for i, j in zip(first.split(CHUNK_SIZE), second.split(CHUNK_SIZE), strict=True):
-            weight = _variance(self.pool.reward[i] - self.pool.reward[j])
-            gain, code = rounded(weight * _lengths(self.u, i, j)), self.pool.code(i, j)
+        n = CHUNK_SIZE
+        for i, j in zip(first.split(n), second.split(n), strict=True):
+            weight = variance(self.pool.reward[i] - self.pool.reward[j])
+            gain, code = self.score.of(weight, i, j), self.pool.code(i, j)
             keep = (gain >= self.threshold) & self.pool.allows(i, j, code)
             self.parts.append([value[keep] for value in (i, j, weight, gain, code)])
             self.n_kept += len(self.parts[-1][0])
@@ -341,23 +273,26 @@ def best_of(gain, code, size):
     return kept, (float(last), -int(code[ties[n_ties]]))
 
 
-def thresholds(pool, u, size, guess):
+def thresholds(pool, score, size, guess):
     """Thresholds to try until pairs are found; about `size` should pass the first.
 
     The guess after the last scan, one from a sample, the lowest that float32 resolves;
     at 0 or less all pairs are looked at in float64.
     """
-    lowest = MIN_THRESHOLD * float(torch.linalg.vector_norm(u, dim=1).max()) ** 2
+    square = score.u.square()
+    longest = square.sum(dim=1) if score.beta is None else square @ score.beta
+    lowest = MIN_THRESHOLD * float(longest.max())
     if pool.n_pairs > size and lowest > 0:
         if guess > lowest:
             yield guess
-        yield max(_sampled_threshold(pool, u, size), lowest)
+        yield max(_sampled_threshold(pool, score, size), lowest)
         yield lowest
     yield -1.0
 
 
-def _sampled_threshold(pool, u, size):
-    """A gain that about `size` pairs reach, by a sample; 0 if none may be picked."""
+def _sampled_threshold(pool, score, size):
+    """A score that about `size` pairs reach, by a sample; 0 if none may be picked."""
+    u = score.u
     n = torch.tensor([len(u)], device=u.device)
     if pool.scope == "within":
         n = torch.unique_consecutive(pool.group, return_counts=True)[1]
@@ -367,8 +302,8 @@ def _sampled_threshold(pool, u, size):
     draw = u.new_empty(2, SAMPLE_SIZE).uniform_(generator=generator)
     first = torch.searchsorted(ends, (draw[0] * ends[-1]).long(), right=True)
     second = starts[first] + (draw[1] * sizes[first]).long()
-    gain = _variance(pool.reward[first] - pool.reward[second])
-    gain *= _lengths(u, first, second)
+    weight = variance(pool.reward[first] - pool.reward[second])
+    gain = score.of(weight, first, second)
     gain = gain[pool.allows(first, second, pool.code(first, second))]
     rank = min(max(1, round(2 * size * SAMPLE_SIZE / int(ends[-1]))), len(gain))
     # a hair lower, for the pairs that tie with this one

@@ -23,8 +23,8 @@ from skarm._checks import (
     read_ratings,
 )
 from skarm._choice import network_pays
-from skarm._likelihood import LARGE, aggregate
-from skarm._linear import MAX_DENSE, fit_linear
+from skarm._heads import fit_heads
+from skarm._linear import MAX_DENSE, fit_linear, prepare
 from skarm._networks import ACTIVATIONS, embed_arrays, resolve_device
 from skarm._posterior import LastLayerPosterior
 from skarm._training import canonical_comparisons, held_out, train_layers
@@ -77,6 +77,10 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     n_iter_no_change : int, default=20
         Epochs without progress, a fall of the held-out loss by 1e-3 nats, after which
         a network stops.
+    n_heads : int, default=0
+        How many further last layers to fit on the shared embedding, as an ensemble that
+        query strategies read instead of the Laplace posterior: each the exact fit to
+        the answers under a Bayesian bootstrap, with a prior mean drawn from the prior.
     device : str, default="auto"
         Where a network is trained and evaluated: "auto" (CUDA where there is one),
         "cpu", "cuda", "cuda:1". Linear fits run on the CPU.
@@ -86,7 +90,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     verbose : bool, default=False
         Show a progress bar while a network trains.
     random_state : int, RandomState or None, default=None
-        Initial weights, held-out comparisons and mini-batches of a network.
+        Initial weights, held-out comparisons and mini-batches of a network; the heads.
 
     Attributes
     ----------
@@ -97,6 +101,8 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     information_ : ndarray of shape (n_embedding, n_embedding) or None
         Fisher information Σ c p (1 - p) x xᵀ of the answers at `coef_`, without the
         prior. None where n_embedding exceeds 4,096.
+    head_coefs_ : ndarray of shape (n_heads, n_embedding) or None
+        Last layers of the ensemble; None without.
     log_evidence_ : float
         Laplace log marginal likelihood at `alpha_`; NaN for a given `alpha`.
     n_iter_ : int
@@ -167,6 +173,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         "tol": [Interval(Real, 0, None, closed="left")],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "n_heads": [Interval(Integral, 0, None, closed="left")],
         "device": [str],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
@@ -186,6 +193,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         tol=1e-8,
         validation_fraction=0.15,
         n_iter_no_change=20,
+        n_heads=0,
         device="auto",
         warm_start=False,
         verbose=False,
@@ -201,6 +209,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         self.tol = tol
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.n_heads = n_heads
         self.device = device
         self.warm_start = warm_start
         self.verbose = verbose
@@ -251,11 +260,16 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         items, pairs, y, weights, item_groups = read(self, X, y, sample_weight, groups)
         self.n_comparisons_ = len(pairs)
         if len(self.hidden_layer_sizes):
-            fit = self._fit_network(items, pairs, y, weights, item_groups)
+            fit, *problem = self._fit_network(items, pairs, y, weights, item_groups)
         else:
-            fit = self._fit_linear(items, pairs, y, weights)
+            fit, *problem = self._fit_linear(items, pairs, y, weights)
         self.coef_, self.alpha_ = fit.coef, fit.alpha
         self.log_evidence_, self.information_ = fit.log_evidence, fit.information
+        self.head_coefs_ = None
+        if self.n_heads:
+            rng = check_random_state(self.random_state)
+            problem = (*prepare(*problem), fit, self.information_)
+            self.head_coefs_ = fit_heads(*problem, n_heads=self.n_heads, rng=rng)
         if not fit.converged:
             self._warn_not_converged(f"max_iter={self.max_iter} iterations")
         return self
@@ -304,9 +318,10 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
 
         fits = (items, head), (embedding, last_layer)
         if network_pays(fits, pairs, y, weights, mask):
-            return self._solve(embedding, pairs, y, weights)
+            fit = self._solve(embedding, pairs, y, weights)
+            return fit, embedding, pairs, y, weights
         self.hidden_coefs_, self.hidden_intercepts_ = [], []
-        return linear
+        return linear, items, pairs, y, weights
 
     def _previous_layers(self, n_features):
         if not (self.warm_start and hasattr(self, "coef_")):
@@ -327,17 +342,12 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
             start = self.coef_ if len(self.coef_) == items.shape[1] else None
         fit = self._solve(items, pairs, y, weights, start=start)
         self.n_iter_ = fit.n_iter
-        return fit
+        return fit, items, pairs, y, weights
 
     def _solve(self, items, pairs, y, weights, *, alpha=None, start=None):
         """Solve for a last layer exactly, in float64."""
-        pairs, y, weights = aggregate(pairs, y, weights, items.shape[0])
-        if sparse.issparse(items):
-            items = items.astype(np.float64)
-        elif items.size <= LARGE:  # the same differences, with less rounding
-            items = items - items.mean(axis=0, dtype=np.float64)
         return fit_linear(
-            *(items, pairs, y, weights),
+            *prepare(items, pairs, y, weights),
             alpha=alpha or self.alpha,
             tol=self.tol,
             max_iter=100 if len(self.hidden_layer_sizes) else self.max_iter,

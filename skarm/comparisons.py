@@ -377,15 +377,14 @@ class Comparisons:
         """
         if self.is_lazy:
             return self
-        named = np.bincount(self._pairs.reshape(-1), minlength=self.n_items) > 0
-        if named.all():
+        is_used = np.zeros(self.n_items, dtype=bool)
+        is_used[self._pairs] = True
+        if is_used.all():
             return self
-        groups = None if self.groups is None else self.groups[named]
-        return self._make(
-            _safe_indexing(self.items, np.flatnonzero(named)),
-            (np.cumsum(named) - 1)[self._pairs],
-            groups,
-        )
+        groups = None if self.groups is None else self.groups[is_used]
+        place = np.cumsum(is_used) - 1
+        items = _safe_indexing(self.items, np.flatnonzero(is_used))
+        return self._make(items, place[self._pairs], groups)
 
     def with_items(self, items):
         """Return the same pairs over other items, row for row.

@@ -8,6 +8,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 
+from skarm._candidates import excluded_indices
 from skarm._checks import (
     HasMethods,
     Interval,
@@ -57,6 +58,10 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         Their outcomes, NaN where the person would not say.
     asked_indices_ : ndarray of shape (n_asked,)
         After a replay: the same as indices into its `X`.
+    asked_at_random_ : ndarray of shape (n_asked,), bool
+        After a replay: which of them the sampler's `random_fraction` drew.
+    explain_ : dict
+        About the last query, from the sampler.
     history_ : list of dict
         One entry per round: ``n_labels``, ``n_new``, ``accuracy_before`` (pairwise
         accuracy on the new answers before learning them, an honest running estimate;
@@ -118,7 +123,7 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
 
     # ------------------------------------------------------------------ with people
 
-    def query(self, X_pool, n_pairs=1):
+    def query(self, X_pool, n_pairs=1, **query_params):
         """Choose the pairs to show next.
 
         Parameters
@@ -128,6 +133,8 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
             same items; with other items, leave them out yourself.
         n_pairs : int, default=1
             How many.
+        **query_params : dict
+            For :meth:`ActiveComparisonSampler.query`, such as ``cost`` or ``target``.
 
         Returns
         -------
@@ -152,10 +159,13 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
                 f"for {n_asked} asked and n_pairs={n_pairs} more. Raise the budget, or "
                 "stop."
             )
-        exclude = None
+        exclude = [query_params.pop("exclude", None)]
         if n_asked and same_items(self.asked_.items, pool.items):
-            exclude = self.asked_
-        indices = self._choose(pool, n_pairs, exclude=exclude)
+            exclude.append(self.asked_)
+        exclude = [excluded_indices(pool, e) for e in exclude if e is not None]
+        if exclude:
+            query_params["exclude"] = np.concatenate(exclude)
+        indices = self._choose(pool, n_pairs, **query_params)
         return indices, pool[indices]
 
     def teach(self, X, y):
@@ -201,7 +211,7 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         try:
             model = clone(self._final_step())
             self.model_ = model.fit(self._transformed(self.asked_), y)
-        except Exception:
+        except BaseException:  # an interrupt too
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
@@ -252,15 +262,17 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         self._fit_item_steps(pool)
         budget = min(self.budget or len(pool), len(pool))
         left = np.ones(len(pool), dtype=bool)
-        order = np.empty(0, dtype=np.intp)
+        order, is_random = np.empty(0, dtype=np.intp), []
         while len(order) < budget:
             size = self.n_pairs if len(order) else self.n_initial
             size = min(size, budget - len(order))
             new = self._choose(pool, size, candidates=np.flatnonzero(left))
             left[new] = False
             order = np.concatenate([order, new])
+            is_random.append(self.explain_.get("is_random", np.zeros(size, dtype=bool)))
             self.teach(pool[new], answers[new])
         self.asked_indices_ = recorded[order]
+        self.asked_at_random_ = np.concatenate(is_random)
         return self
 
     def predict(self, X, **predict_params):
@@ -349,7 +361,7 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
             self._store = (items, transformed)
         return comparisons.with_items(transformed)
 
-    def _choose(self, pool, n_pairs, **restrictions):
+    def _choose(self, pool, n_pairs, **query_params):
         if not hasattr(self, "item_steps_"):
             self._fit_item_steps(pool)
         sampler = clone(self.sampler)
@@ -360,13 +372,17 @@ class ActiveRewardLearner(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
                 self._rng = check_random_state(seed)
             sampler.set_params(random_state=self._rng.randint(2**31 - 1))
         transformed = self._transformed(pool)
-        exclude = restrictions.get("exclude")
-        if exclude is not None:
-            exclude = Comparisons(transformed.items, exclude.pairs)
-            restrictions["exclude"] = exclude
+        if self.item_steps_ is not None and query_params.get("target") is not None:
+            target = self.item_steps_.transform(query_params["target"])
+            query_params["target"] = target
+        cost = query_params.get("cost")
+        if callable(cost):  # of the pairs as the user knows them
+            query_params["cost"] = lambda asked: cost(asked.with_items(pool.items))
         model = getattr(self, "model_", None)
         if model is not None and getattr(model, "information_", None) is None:
-            restrictions["past"] = self._transformed(self.asked_)
-        return sampler.query(
-            transformed, estimator=model, n_pairs=n_pairs, **restrictions
+            query_params["past"] = self._transformed(self.asked_)
+        indices = sampler.query(
+            transformed, estimator=model, n_pairs=n_pairs, **query_params
         )
+        self.explain_ = getattr(sampler, "explain_", {})
+        return indices

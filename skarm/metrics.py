@@ -1,6 +1,7 @@
 """How good a reward model is: on pairs, on rankings, on the best of n.
 
-A metric is a function of arrays and knows no estimator. There are two kinds:
+A metric is a function of arrays and knows no estimator, but for
+:func:`design_efficiency`, of a batch of questions. There are two kinds:
 
 - of comparisons: ``y_true`` holds answers in [0, 1] (1 = first preferred, 0.5 = tie,
   NaN = not asked, left out) and ``y_pred`` holds P(first preferred), as returned by
@@ -23,10 +24,13 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import make_scorer
 from sklearn.utils import check_consistent_length
 
+from skarm._efficiency import design_efficiency
+
 __all__ = [
     "SCORERS",
     "best_of_n",
     "brier_score",
+    "design_efficiency",
     "get_scorer",
     "grouped_spearman",
     "log_loss",

@@ -2,31 +2,21 @@
 
 import inspect
 from contextlib import contextmanager
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
-import torch
-from scipy.special import expit
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
-from sklearn.pipeline import Pipeline
-from sklearn.utils import check_array, check_random_state, column_or_1d
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skarm import _fisher
-from skarm._checks import check_numeric, check_some_pairs
-from skarm._enumeration import PairEnumeration, sample_indices
-from skarm._items import same_items
-from skarm._networks import resolve_device, to_torch
+from skarm import _candidates
+from skarm._checks import Interval, check_some_pairs
+from skarm._pool_design import make_design
 from skarm.exceptions import PoolExhaustedError
-from skarm.strategies import EVERY_PAIR, Design, Picks, get_strategy
+from skarm.strategies import EVERY_PAIR, Picks, Selection, get_strategy
 
 __all__ = ["ActiveComparisonSampler"]
-
-#: Pools with more candidates than this are thinned to a random subset of this size.
-MAX_CANDIDATES = 200_000
-#: Items per call of an executor.
-BLOCK_SIZE = 4096
 
 
 class ActiveComparisonSampler(BaseEstimator):
@@ -41,9 +31,21 @@ class ActiveComparisonSampler(BaseEstimator):
         ``"greedy_d_optimal"``.
     strategy_params : dict, default=None
         Keyword arguments of the strategy, such as ``{"eligible": 1.0}``.
+    max_pairs_per_item, max_pairs_per_group : int, default=None
+        In how many pairs of one batch an item, or a group, may occur; a pair inside a
+        group is one occurrence of it. Groups are those of the pool's items.
+    random_fraction : float, default=0.0
+        Share of each batch that is drawn uniformly from what the strategy left; see
+        `explain_`. Where it is not a whole number of pairs, chance decides.
     random_state : int, RandomState or None, default=None
         Breaks ties between equal utilities, and draws what is random. An int makes
         every ``query`` of an unchanged pool return the same pairs.
+
+    Attributes
+    ----------
+    explain_ : dict
+        About the last query: the ``strategy`` and ``why`` it chose as it did, how many
+        ``n_candidates`` there were, and which picks ``is_random``, a boolean array.
 
     See Also
     --------
@@ -72,12 +74,27 @@ class ActiveComparisonSampler(BaseEstimator):
     _parameter_constraints = {
         "strategy": [str, callable],
         "strategy_params": [dict, None],
+        "max_pairs_per_item": [Interval(Integral, 1, None, closed="left"), None],
+        "max_pairs_per_group": [Interval(Integral, 1, None, closed="left"), None],
+        "random_fraction": [Interval(Real, 0, 1, closed="both")],
         "random_state": ["random_state"],
     }
 
-    def __init__(self, strategy="auto", *, strategy_params=None, random_state=None):
+    def __init__(
+        self,
+        strategy="auto",
+        *,
+        strategy_params=None,
+        max_pairs_per_item=None,
+        max_pairs_per_group=None,
+        random_fraction=0.0,
+        random_state=None,
+    ):
         self.strategy = strategy
         self.strategy_params = strategy_params
+        self.max_pairs_per_item = max_pairs_per_item
+        self.max_pairs_per_group = max_pairs_per_group
+        self.random_fraction = random_fraction
         self.random_state = random_state
 
     def query(
@@ -89,15 +106,19 @@ class ActiveComparisonSampler(BaseEstimator):
         n_pairs=1,
         candidates=None,
         exclude=None,
+        target=None,
+        cost=None,
         return_utilities=False,
         executor=None,
+        progress=None,
     ):
         """Choose the pairs to ask next.
 
         Parameters
         ----------
         X_pool : Comparisons or array of shape (n, 2, n_features)
-            The pairs that may be asked; lazy pools are welcome.
+            The pairs that may be asked; lazy pools are welcome. Of a question that is
+            listed twice, one copy is chosen.
         estimator : estimator, default=None
             The fitted reward model, or a pipeline that ends in one, or a search or
             learner that holds one. None is a cold start: the items must be numbers,
@@ -112,10 +133,19 @@ class ActiveComparisonSampler(BaseEstimator):
         exclude : Comparisons, or array-like of int or bool, default=None
             Pairs that must not be chosen: pairs of the same items in either order, or
             indices into the pool.
+        target : Comparisons, or items as the pool's, default=None
+            What the model will be used on, for the strategies that aim at something
+            (``"v_optimal"``, ``"bait"``): these pairs, or every pair of these items.
+            None is the pool.
+        cost : array-like of shape (n,) or callable, default=None
+            What asking each pair of the pool costs, positive, in any unit; strategies
+            weigh utility per cost. A callable gets Comparisons and returns their costs.
         return_utilities : bool, default=False
             Also return the utility of each choice.
         executor : concurrent.futures.Executor, default=None
             Its ``map`` embeds the items in parallel blocks.
+        progress : bool, default=None
+            Show a bar for what takes more than two seconds; None does on a terminal.
 
         Returns
         -------
@@ -123,17 +153,18 @@ class ActiveComparisonSampler(BaseEstimator):
             Into `X_pool`, distinct, in the order of choice.
         utilities : ndarray of shape (n_pairs,)
             Only if `return_utilities`: of each pair when it was chosen, in the
-            strategy's unit.
+            strategy's unit; zero for those drawn at random.
 
         Raises
         ------
         PoolExhaustedError
-            If fewer than `n_pairs` candidates are left.
+            If fewer than `n_pairs` candidates are left, or the caps leave fewer.
         NotFittedError
             If `estimator` is not fitted.
         ValueError
-            If the strategy or a parameter is unknown, the pool is empty, or the items
-            are not finite numbers.
+            If the strategy or a parameter is unknown, the pool is empty, costs are not
+            positive, groups are capped but not known, or the items are not finite
+            numbers.
         """
         self._validate_params()
         strategy = get_strategy(self.strategy)
@@ -141,28 +172,55 @@ class ActiveComparisonSampler(BaseEstimator):
         pool = check_some_pairs(X_pool)
         if not isinstance(n_pairs, Integral) or n_pairs < 1:
             raise ValueError(f"n_pairs must be a positive integer. Got {n_pairs!r}.")
+        n_pairs = int(n_pairs)
+        if self.max_pairs_per_group is not None and pool.groups is None:
+            raise ValueError(
+                "max_pairs_per_group needs the groups of the items. Got a pool without "
+                "groups. Pass Comparisons(items, pairs, groups=prompt_ids)."
+            )
         rng = check_random_state(self.random_state)
-        index = _candidate_indices(pool, candidates, exclude, n_pairs, rng)
+        index = _candidates.candidate_indices(pool, candidates, exclude, n_pairs, rng)
+        n_random = _round_at_random(self.random_fraction * n_pairs, rng)
+        is_vast = pool.is_lazy and len(pool) > _candidates.MAX_CANDIDATES
         every_pair = None
-        if pool.is_lazy and candidates is None and len(pool) > MAX_CANDIDATES:
+        if is_vast and candidates is None and cost is None:
             every_pair = EVERY_PAIR.get(strategy)
-        design = _make_design(
-            *(pool, index, estimator, past, executor), whole=every_pair is not None
-        )
-        if every_pair is not None:
-            with _progress() as progress:
-                indices, utilities = every_pair(
-                    *(design, int(n_pairs)),
-                    rng=rng,
-                    **_every_pair_params(pool, exclude),
-                    progress=progress,
-                    **params,
-                )
-            indices = pool._pairs.index_of(indices)
-        else:
-            picks = strategy(design, int(n_pairs), rng=rng, **params)
-            picks = _check_picks(picks, n_pairs, design.n_pairs, strategy)
-            indices, utilities = index[picks.positions], picks.utilities
+        with _progress(n_pairs, progress) as report:
+            design = make_design(
+                *(pool, index, estimator),
+                past=past,
+                target=target,
+                executor=executor,
+                whole=every_pair is not None,
+                costs=None if cost is None else _costs(cost, pool, index),
+                max_pairs_per_item=self.max_pairs_per_item,
+                max_pairs_per_group=self.max_pairs_per_group,
+                progress=report,
+            )
+            n_chosen = n_pairs - n_random
+            if every_pair is None or n_chosen == 0:
+                picks = _pick(design, strategy, n_chosen, rng, params)
+                chosen, pairs = index[picks.positions], design.pairs[picks.positions]
+            else:
+                scope = _scope(pool, design, exclude)
+                picks = every_pair(design, n_chosen, rng=rng, **scope, **params)
+                chosen, pairs = pool._pairs.index_of(picks.positions), picks.positions
+            extra = _pick_at_random(design, n_random, pairs, rng)
+        indices = np.concatenate([chosen, index[extra]])
+        if len(indices) < n_pairs:
+            raise PoolExhaustedError(
+                f"n_pairs must be at most what the strategy's limits leave. Got n_pairs"
+                f"={n_pairs}, of which {len(indices)} could be chosen with "
+                f"max_pairs_per_item={self.max_pairs_per_item} and max_pairs_per_group="
+                f"{self.max_pairs_per_group}. Ask for fewer, or raise the limit."
+            )
+        self.explain_ = {
+            "strategy": getattr(strategy, "__name__", repr(strategy)),
+            "why": picks.why,
+            "n_candidates": len(pool) if every_pair else len(index),
+            "is_random": np.arange(n_pairs) >= len(chosen),
+        }
+        utilities = np.concatenate([picks.utilities, np.zeros(len(extra))])
         return (indices, utilities) if return_utilities else indices
 
     def __call__(self, learner, X_pool, n_instances=1, **query_params):
@@ -224,227 +282,98 @@ class ActiveComparisonSampler(BaseEstimator):
         return params
 
 
-# ------------------------------------------------------------------ the candidates
+# -------------------------------------------------------------------- the choosing
 
 
-def _candidate_indices(pool, candidates, exclude, n_pairs, rng):
-    """Indices into the pool that may be chosen, thinned to `MAX_CANDIDATES`."""
-    n_pool = len(pool)
-    n_most = max(MAX_CANDIDATES, n_pairs)
-    banned = np.empty(0, dtype=np.int64)
-    if exclude is not None:
-        banned = _excluded_indices(pool, exclude)
-    if candidates is not None:
-        index = np.unique(_as_indices(candidates, n_pool, "candidates"))
-    elif n_pool > n_most:
-        # Enough that what is left after the exclusions is still a full draw.
-        size = min(n_pool, n_most + len(banned))
-        index = np.sort(sample_indices(n_pool, size, rng))
-    else:
-        index = np.arange(n_pool)
-    index = index[~np.isin(index, banned)]
-    if len(index) > n_most and candidates is None:
-        index = np.sort(rng.permutation(index)[:n_most])
-    if n_pairs > len(index):
-        raise PoolExhaustedError(
-            f"n_pairs must be at most the number of candidates left, {len(index)} of "
-            f"{n_pool} in the pool. Got n_pairs={n_pairs}. Ask for fewer, or offer a "
-            "larger pool."
-        )
-    return index
-
-
-def _as_indices(index, n_pool, name):
-    index = np.asarray(index)
-    if index.dtype == bool:
-        if index.shape != (n_pool,):
-            raise ValueError(
-                f"a boolean {name} must have one entry per pair of the pool, {n_pool}. "
-                f"Got shape {index.shape}."
-            )
-        return np.flatnonzero(index)
-    if index.size == 0:
-        return np.empty(0, dtype=np.int64)
-    if index.dtype.kind not in "iu" or index.ndim != 1:
-        raise ValueError(
-            f"{name} must be indices into the pool. "
-            f"Got dtype {index.dtype} and shape {index.shape}."
-        )
-    outside = (index < 0) | (index >= n_pool)
-    if outside.any():
-        raise ValueError(
-            f"{name} must be indices from 0 to {n_pool - 1}. Got {index[outside][0]}."
-        )
-    return index.astype(np.int64)
-
-
-def _excluded_indices(pool, exclude):
-    if not hasattr(exclude, "pairs"):
-        return _as_indices(exclude, len(pool), "exclude")
-    if not same_items(exclude.items, pool.items):
-        raise ValueError(
-            "exclude must be comparisons of the pool's own items, because pairs are "
-            f"matched by item index. Got other items ({exclude!r} against {pool!r}). "
-            "Pass indices into the pool instead."
-        )
-    everything = PairEnumeration(pool.n_items)
-    banned = everything.index_of(exclude.pairs)
-    if pool.is_lazy:
-        index = pool._pairs.index_of(exclude.pairs)
-        return index[index >= 0]
-    return np.flatnonzero(np.isin(everything.index_of(pool.pairs), banned))
-
-
-# ---------------------------------------------------------------------- the design
-
-
-def _make_design(pool, index, estimator, past, executor, whole=False):
-    """Describe the candidates to a strategy, through the model if there is one.
-
-    `whole` keeps every item of a lazy pool, not only those that the candidates name.
-    """
-    item_steps, estimator = _open(estimator)
-    chosen = pool if whole else pool[index]
-    for steps in item_steps:
-        chosen = steps.transform(chosen)
-    chosen = chosen.compact()
-    pairs = chosen[index].pairs if whole else chosen.pairs
-    device = _device_of(estimator)
-
-    if estimator is None:
-
-        def embed(items):
-            check_numeric(items, "a query without an estimator")
-            items = check_array(items, accept_sparse="csr", dtype=np.float64)
-            return items.toarray() if hasattr(items, "toarray") else items
-
-        reward = None
-    else:
-
-        def embed(items):
-            if not hasattr(estimator, "embed"):
-                raise TypeError(
-                    "this strategy needs an estimator with embed(items), such as "
-                    f"BradleyTerryRegressor. Got {type(estimator).__name__}."
-                )
-            return _map_blocks(executor, estimator.embed, items)
-
-        def reward():
-            return column_or_1d(_map_blocks(executor, estimator.predict, chosen.items))
-
-    def past_information():
-        if past is None:
-            if getattr(estimator, "information_", 0) is None:
-                raise ValueError(
-                    "past must be given, because the estimator kept no information_ "
-                    "(its embedding is too wide). Got None. Pass the comparisons "
-                    "asked so far, or reduce the items first."
-                )
-            nothing = np.zeros((design.embedding.shape[1],) * 2)
-            return getattr(estimator, "information_", nothing)
-        asked = check_some_pairs(past)
-        for steps in item_steps:
-            asked = steps.transform(asked)
-        asked = asked.compact()
-        first, second = to_torch(asked.pairs, device).T
-        embedding = to_torch(embed(asked.items), device, torch.float64)
-        gap = np.zeros(len(asked))
-        if estimator is not None:
-            rewards = column_or_1d(estimator.predict(asked.items))
-            gap = rewards[asked.pairs[:, 0]] - rewards[asked.pairs[:, 1]]
-        v = torch.as_tensor(expit(gap) * expit(-gap)).to(device)
-        return _fisher.information(embedding, first, second, v).cpu().numpy()
-
-    design = Design(
-        pairs,
-        lambda: embed(chosen.items),
-        reward=reward,
-        coef=getattr(estimator, "coef_", None),
-        alpha=getattr(estimator, "alpha_", None),
-        past=past_information,
-        device=device,
-    )
-    return design
-
-
-def _open(estimator):
-    """The item steps (fitted pipelines), and the fitted model that follows them."""
-    item_steps = []
-    if estimator is not None:
-        check_is_fitted(estimator)
-    while True:
-        if hasattr(estimator, "best_estimator_"):  # a search
-            estimator = estimator.best_estimator_
-        elif hasattr(estimator, "teach") and hasattr(estimator, "estimator_"):
-            # A learner. Without teach, estimator_ is an ensemble's unfitted template.
-            estimator = estimator.estimator_
-        elif isinstance(estimator, Pipeline):
-            item_steps += [estimator[:-1]] if len(estimator) > 1 else []
-            estimator = estimator[-1]
-        else:
-            return item_steps, estimator
-
-
-def _device_of(estimator):
-    """The model's device, or the CPU where it is not here or means something else."""
-    try:
-        return resolve_device(getattr(estimator, "device", None) or "auto")
-    except (TypeError, ValueError):
-        return resolve_device("cpu")
-
-
-def _map_blocks(executor, function, items):
-    if executor is None or items.shape[0] <= BLOCK_SIZE:
-        return function(items)
-    starts = range(0, items.shape[0], BLOCK_SIZE)
-    blocks = [items[start : start + BLOCK_SIZE] for start in starts]
-    return np.concatenate(list(executor.map(function, blocks)))
-
-
-def _check_picks(picks, n_pairs, n_candidates, strategy):
-    """What a strategy returned, as positions and utilities; callables are checked."""
+def _pick(design, strategy, n_pairs, rng, params):
+    """What a strategy picks, as positions and utilities; callables are checked."""
+    if n_pairs == 0:
+        return Picks(np.empty(0, dtype=np.intp), np.empty(0))
+    picks = strategy(design, n_pairs, rng=rng, **params)
     if not isinstance(picks, Picks):
-        picks = Picks(np.asarray(picks), np.full(n_pairs, np.nan))
-    positions = np.asarray(picks.positions)
+        positions = np.asarray(picks)
+        picks = Picks(positions, np.full(positions.size, np.nan))
+    positions, name = np.asarray(picks.positions), getattr(strategy, "__name__", "?")
+    n_least = 0 if design.caps else n_pairs
     valid = (
-        positions.shape == (n_pairs,)
+        positions.ndim == 1
+        and n_least <= len(positions) <= n_pairs
         and positions.dtype.kind in "iu"
-        and len(np.unique(positions)) == n_pairs
-        and positions.min() >= 0
-        and positions.max() < n_candidates
+        and len(np.unique(positions)) == len(positions)
+        and positions.min(initial=0) >= 0
+        and positions.max(initial=-1) < design.n_pairs
     )
     if not valid:
         raise ValueError(
             f"a strategy must return {n_pairs} distinct positions from 0 to "
-            f"{n_candidates - 1}. {getattr(strategy, '__name__', strategy)!r} returned "
+            f"{design.n_pairs - 1}. {name!r} returned "
             f"{np.array2string(positions, threshold=10)}."
         )
-    return Picks(positions, np.asarray(picks.utilities, dtype=np.float64))
+    if design.caps:
+        selection = Selection(design)
+        for position in positions:
+            if not selection.open[position]:
+                raise ValueError(
+                    "a strategy must keep to design.max_pairs_per_item and "
+                    f"max_pairs_per_group. {name!r} returned position {position} after "
+                    "its item or group was full. Pick through strategies.Selection or "
+                    "strategies.top_n, which keep to them."
+                )
+            selection.take(position)
+    return picks._replace(utilities=np.asarray(picks.utilities, dtype=np.float64))
 
 
-# ------------------------------------------------------------- every pair of a pool
+def _pick_at_random(design, n_pairs, chosen, rng):
+    """Positions drawn uniformly from what these chosen pairs of items leave."""
+    if n_pairs == 0:
+        return np.empty(0, dtype=np.intp)
+    taken = {tuple(sorted(pair)) for pair in chosen.tolist()}
+    selection = Selection(design)
+    selection.count(chosen)
+    for position in rng.permutation(design.n_pairs):
+        pair = tuple(sorted(design.pairs[position].tolist()))
+        if selection.open[position] and pair not in taken:
+            selection.take(position)
+            if len(selection) == n_pairs:
+                break
+    return selection.picks().positions
 
 
-def _every_pair_params(pool, exclude):
+def _round_at_random(value, rng):
+    """A whole number with this mean, one of the two nearest."""
+    whole = int(value)
+    return whole + int(value > whole and rng.random_sample() < value - whole)
+
+
+def _costs(cost, pool, index):
+    """Costs of the candidates."""
+    costs = np.asarray(cost(pool[index]) if callable(cost) else cost, dtype=np.float64)
+    n_expected = len(index) if callable(cost) else len(pool)
+    if costs.shape != (n_expected,) or not (np.isfinite(costs) & (costs > 0)).all():
+        raise ValueError(
+            f"cost must give one positive, finite number per pair, {n_expected}. Got "
+            f"shape {costs.shape} with values from {costs.min(initial=np.inf):g} to "
+            f"{costs.max(initial=-np.inf):g}."
+        )
+    return costs if callable(cost) else costs[index]
+
+
+def _scope(pool, design, exclude):
     """What a rule over every pair must know of a lazy pool."""
-    groups = pool.groups
-    if groups is not None:
-        groups = np.unique(groups, return_inverse=True)[1].reshape(-1)
     excluded = None
     if exclude is not None:
-        excluded = pool[_excluded_indices(pool, exclude)].pairs
+        excluded = pool[_candidates.excluded_indices(pool, exclude)].pairs
+    groups = design.groups
     return {"scope": pool._pairs.scope, "groups": groups, "excluded": excluded}
 
 
 @contextmanager
-def _progress():
-    """A bar on a terminal, for what takes more than two seconds."""
+def _progress(n_pairs, shown):
+    """A bar for what takes more than two seconds, by default on a terminal."""
     from tqdm.auto import tqdm
 
-    with tqdm(desc="choosing pairs", unit="pair", delay=2, disable=None) as bar:
-
-        def progress(n_done, n_total):
-            bar.total = n_total
-            bar.update(n_done - bar.n)
-
-        yield progress
+    disable = None if shown is None else not shown
+    with tqdm(
+        desc="choosing pairs", unit="pair", total=n_pairs, delay=2, disable=disable
+    ) as bar:
+        yield lambda n_done, *_: bar.update(n_done - bar.n)

@@ -1,4 +1,4 @@
-"""Greedy D among every pair of a lazy pool, through the sampler."""
+"""Greedy D and V among every pair of a lazy pool, through the sampler."""
 
 import numpy as np
 import pytest
@@ -9,12 +9,14 @@ from skarm import (
     ActiveRewardLearner,
     BradleyTerryRegressor,
     Comparisons,
+    _candidates,
     make_reward_pipeline,
     sampler,
 )
 from skarm.annotators import SimulatedAnnotator
 
 SCOPES = ["all", "within", "across"]
+CHOSEN = ("strategy", "strategy_params")
 PLAIN = {"variance": "plug_in", "eligible": 1.0}
 
 
@@ -33,14 +35,20 @@ def fitted(pool, annotator, n=60):
 
 
 def query(monkeypatch, limit, pool, **params):
-    monkeypatch.setattr(sampler, "MAX_CANDIDATES", limit)
-    strategy_params = params.pop("strategy_params", None)
-    chooser = ActiveComparisonSampler(strategy_params=strategy_params, random_state=0)
+    monkeypatch.setattr(_candidates, "MAX_CANDIDATES", limit)
+    chosen = {name: params.pop(name) for name in CHOSEN if name in params}
+    chooser = ActiveComparisonSampler(**chosen, random_state=0)
     return chooser.query(pool, return_utilities=True, **params)
 
 
+@pytest.mark.parametrize(
+    ("strategy", "nuisance"),
+    [("greedy_d_optimal", None), ("v_optimal", None), ("v_optimal", [0, 3])],
+)
 @pytest.mark.parametrize("scope", SCOPES)
-def test_picks_are_those_of_the_explicit_greedy(monkeypatch, world, scope):
+def test_picks_are_those_of_the_explicit_greedy(
+    monkeypatch, world, scope, strategy, nuisance
+):
     items, groups, annotator = world
     pool = Comparisons.all_pairs(items, groups=groups, scope=scope)
     model, asked = fitted(pool, annotator)
@@ -48,7 +56,9 @@ def test_picks_are_those_of_the_explicit_greedy(monkeypatch, world, scope):
         "estimator": model,
         "exclude": asked,
         "n_pairs": 40,
-        "strategy_params": PLAIN,
+        "strategy": strategy,
+        "strategy_params": {**PLAIN, "nuisance": nuisance},
+        "target": pool,  # of every pair, not of a sample
     }
     explicit, gains = query(monkeypatch, 10**9, pool, **params)
     every, every_gains = query(monkeypatch, 100, pool, **params)
@@ -57,19 +67,21 @@ def test_picks_are_those_of_the_explicit_greedy(monkeypatch, world, scope):
     assert not set(every) & set(pool._pairs.index_of(asked.pairs))
 
 
+@pytest.mark.parametrize("strategy", ["greedy_d_optimal", "v_optimal"])
 @pytest.mark.parametrize("scope", SCOPES)
 def test_default_is_valid_seeded_and_no_worse_than_a_thinned_pool(
-    monkeypatch, world, scope
+    monkeypatch, world, scope, strategy
 ):
     items, groups, annotator = world
     pool = Comparisons.all_pairs(items, groups=groups, scope=scope)
     model, _ = fitted(pool, annotator)
-    params = {"estimator": model, "n_pairs": 25}
+    params = {"estimator": model, "n_pairs": 25, "strategy": strategy}
     every, gains = query(monkeypatch, 300, pool, **params)
     again, _ = query(monkeypatch, 300, pool, **params)
     assert np.array_equal(every, again)
     assert len(np.unique(every)) == 25 and every.max() < len(pool)
-    assert (np.diff(gains) <= 1e-12).all()
+    if strategy == "greedy_d_optimal":
+        assert (np.diff(gains) <= 1e-12).all()
     monkeypatch.setattr(sampler, "EVERY_PAIR", {})
     _, thinned = query(monkeypatch, 300, pool, **params)
     assert gains.sum() > 0.9 * thinned.sum()  # moderated by one factor for all pairs
@@ -90,7 +102,7 @@ def test_outlying_pairs_are_left_alone(monkeypatch, world):
 
 def test_cold_start_and_loop_over_a_vast_pool(monkeypatch, world):
     items, _, annotator = world
-    monkeypatch.setattr(sampler, "MAX_CANDIDATES", 500)
+    monkeypatch.setattr(_candidates, "MAX_CANDIDATES", 500)
     pool = Comparisons.all_pairs(items)
     learner = ActiveRewardLearner(
         make_reward_pipeline(StandardScaler(), BradleyTerryRegressor()),
@@ -117,8 +129,22 @@ def test_bad_params_raise_here_too(monkeypatch, world):
             query(monkeypatch, 100, pool, strategy_params=params)
 
 
-def test_identities_are_chosen_from_a_sample(monkeypatch):
+@pytest.mark.parametrize(
+    ("strategy", "n_items"), [("greedy_d_optimal", 36), ("v_optimal", 25)]
+)
+def test_identities_are_chosen_from_a_sample(monkeypatch, strategy, n_items):
     pool = Comparisons.all_pairs(np.eye(60))
-    picks, _ = query(monkeypatch, 400, pool, n_pairs=20)
+    picks, _ = query(monkeypatch, 400, pool, n_pairs=20, strategy=strategy)
     assert len(np.unique(picks)) == 20
-    assert len(np.unique(pool[picks].pairs)) > 36  # hardly an item twice
+    assert len(np.unique(pool[picks].pairs)) > n_items  # few items twice
+
+
+def test_d_with_nuisances_is_chosen_from_a_sample(monkeypatch, world):
+    items, _, annotator = world
+    pool = Comparisons.all_pairs(items)
+    model, _ = fitted(pool, annotator)
+    params = {"estimator": model, "strategy_params": {**PLAIN, "nuisance": [-1]}}
+    picks, gains = query(monkeypatch, 300, pool, n_pairs=20, **params)
+    assert len(np.unique(picks)) == 20
+    _, best = query(monkeypatch, 10**9, pool, n_pairs=20, **params)
+    assert 0.3 * best.sum() < gains.sum() <= best.sum()

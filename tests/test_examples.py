@@ -74,7 +74,8 @@ def test_quickstart_says_what_is_missing(tmp_path):
         assert result.returncode != 0 and "must name a column" in result.stderr
     path.write_text("question,answer\na,b\n")
     result = quickstart(tmp_path, "--data", path, "--ask", check=False)
-    assert "lacks ['prompt', 'response']" in result.stderr
+    assert "column 'prompt' must hold a text" in result.stderr
+    assert "the columns are ['question', 'answer']" in result.stderr
     assert "Traceback" not in result.stderr
 
 
@@ -99,3 +100,10 @@ def test_saved_answers_do_not_pass_to_other_texts(tmp_path):
     path.write_text("\n".join(["prompt,response", *rows]))
     result = quickstart(tmp_path, "--ask", "--data", path, check=False)
     assert "about other texts" in result.stderr
+
+
+def test_every_strategy_is_drawn(tmp_path):
+    script = QUICKSTART.with_name("plot_strategies.py")
+    command = [sys.executable, script, "--pairs", "5", "--output", "picture.png"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=300)
+    assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"

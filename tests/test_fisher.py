@@ -262,6 +262,78 @@ def test_no_input_is_changed():
         assert torch.equal(old, new)
 
 
+# ----------------------------------------------------------- costs, caps and progress
+
+
+def rule_on(name, inputs, n_pairs, **kw):
+    """A greedy rule; the target is the second moment of the candidates."""
+    target = [] if name == "greedy_d" else [second_moment(differences(*inputs[:3]))]
+    return getattr(_fisher, name)(*inputs, *target, n_pairs, **kw)
+
+
+RULES = ["greedy_d", "greedy_v"]
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_with_costs_each_pick_gains_most_per_cost(name, seed):
+    inputs = problem(seed)
+    X, weights, matrix = differences(*inputs[:3]), inputs[3], inputs[4]
+    costs = torch.as_tensor(np.random.default_rng(seed).uniform(0.2, 5, 40))
+    value = log_det if name == "greedy_d" else minus_trace(second_moment(X))
+    picks, gains = rule_on(name, inputs, 12, costs=costs)
+    terms = (weights[:, None, None] * X[:, :, None] * X[:, None, :]).numpy()
+    left, matrix = np.ones(40, dtype=bool), matrix.numpy().copy()
+    for pick, gain in zip(picks, gains, strict=True):
+        expected = value(matrix + terms) - value(matrix)
+        assert gain == pytest.approx(expected[pick])
+        worth = np.where(left, expected / costs.numpy(), -np.inf)
+        assert worth[pick] == pytest.approx(worth.max())
+        left[pick] = False
+        matrix += terms[pick]
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_equal_costs_change_nothing(name):
+    inputs = problem(1)
+    costs = torch.full((40,), 2.5, dtype=torch.float64)
+    assert rule_on(name, inputs, 15, costs=costs) == rule_on(name, inputs, 15)
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_closed_candidates_are_not_picked_and_the_batch_may_end_early(name, seed):
+    inputs = problem(seed)
+    first, second = inputs[1:3]
+
+    def close(position):  # no item twice
+        ends = first[position], second[position]
+        shut = sum(side == end for side in (first, second) for end in ends)
+        return shut.nonzero()[:, 0]
+
+    picks, _ = rule_on(name, inputs, 40, close=close)
+    items = torch.cat([first[picks], second[picks]]).tolist()
+    assert len(items) == len(set(items))
+    left = [i for i in range(40) if not {int(first[i]), int(second[i])} & set(items)]
+    assert len(picks) < 40 and left == []
+    assert rule_on(name, inputs, 40, close=lambda _: None) == rule_on(name, inputs, 40)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_progress_counts_the_picks_and_an_interrupt_passes_through(name):
+    inputs, calls = problem(0), []
+    before = [tensor.clone() for tensor in inputs]
+    rule_on(name, inputs, 5, progress=lambda *args: calls.append(args))
+    assert calls == [(i, 5) for i in range(1, 6)]
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rule_on(name, inputs, 5, progress=interrupt)
+    assert all(map(torch.equal, before, inputs))
+
+
 # -------------------------------------------------------- chunks, precision, devices
 
 
@@ -286,7 +358,7 @@ def everything(embedding, first, second, weights, matrix, n_pairs=25):
 def test_chunks_change_nothing(seed, monkeypatch):
     inputs = problem(seed)
     numbers, picks = everything(*inputs)
-    monkeypatch.setattr(_fisher, "CHUNK_SIZE", 7)
+    monkeypatch.setattr(_fisher, "CHUNK_NUMBERS", 21)
     chunked, chunked_picks = everything(*inputs)
     assert chunked_picks == picks
     for whole, part in zip(numbers, chunked, strict=True):

@@ -252,3 +252,79 @@ def test_search_over_raw_texts_embeds_each_text_once(tmp_path):
 def test_parameters_are_checked(world, params, message):
     with pytest.raises(ValueError, match=message):
         make_learner().set_params(**params).query(world[0])
+
+
+# ------------------------------------------------------------------- planning a query
+
+
+def test_what_was_asked_stays_excluded_beside_the_callers_exclusions(world):
+    pool, _, annotator = world
+    learner = make_learner("random")
+    first, asked = learner.query(pool, n_pairs=30)
+    learner.teach(asked, annotator(asked))
+    left = np.setdiff1d(np.arange(len(pool)), first)
+    for exclude in (left[:50], pool[left[:50]]):
+        found, _ = learner.query(pool, n_pairs=len(left) - 50, exclude=exclude)
+        assert set(found) == set(left[50:])
+
+
+def test_targets_and_costs_are_given_as_raw_as_the_pool(world):
+    pool = world[0]
+    learner = make_learner("v_optimal")
+    rounds(learner, world, 1)
+    seen = []
+
+    def cost(comparisons):
+        assert comparisons.items is pool.items
+        return 1.0 + comparisons.pairs.sum(axis=1)
+
+    def look(design, n_pairs, *, rng):
+        seen.append((design.costs, design.target_moment))
+        return np.arange(n_pairs)
+
+    learner.set_params(sampler=ActiveComparisonSampler(look))
+    learner.query(pool, n_pairs=3, target=pool.items[:10], cost=cost)
+    costs, moment = seen[0]
+    asked = learner.asked_.pairs.tolist()
+    left = [pair for pair in pool.pairs.tolist() if pair not in asked]
+    np.testing.assert_array_equal(costs, 1.0 + np.sum(left, axis=1))
+    scaled = learner.item_steps_.transform(pool.items[:10])
+    x = Comparisons.all_pairs(scaled).differences()
+    np.testing.assert_allclose(moment, x.T @ x / len(x))
+
+
+def test_a_replay_logs_which_pairs_were_drawn_at_random(world):
+    _, data, _ = world
+    learner = make_learner("entropy", budget=60, n_initial=20, n_pairs=20)
+    learner.set_params(sampler__random_fraction=0.2).fit(data.comparisons, data.y)
+    assert learner.asked_at_random_.shape == learner.asked_indices_.shape == (60,)
+    assert learner.asked_at_random_.sum() == 12
+
+
+@pytest.mark.parametrize("moment", ["query", "fit"])
+def test_an_interrupt_leaves_the_learner_usable(world, moment, monkeypatch):
+    pool, _, annotator = world
+    learner, twin = make_learner("entropy"), make_learner("entropy")
+    for each in (learner, twin):
+        rounds(each, world, 1)
+
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    _, asked = learner.query(pool, n_pairs=5)
+    _, same = twin.query(pool, n_pairs=5)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        if moment == "query":
+            patch.setattr(BradleyTerryRegressor, "predict", interrupt)
+            learner.query(pool, n_pairs=5)
+        else:
+            patch.setattr(BradleyTerryRegressor, "fit", interrupt)
+            learner.teach(asked, annotator(asked))
+    assert len(learner.y_) == 20
+    answers = annotator(asked)
+    np.testing.assert_array_equal(asked.pairs, same.pairs)
+    np.testing.assert_array_equal(
+        learner.teach(asked, answers).predict(pool.items),
+        twin.teach(same, answers).predict(pool.items),
+    )
+    learner.query(pool, n_pairs=5)

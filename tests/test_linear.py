@@ -12,7 +12,7 @@ from scipy.stats import ortho_group
 from sklearn.linear_model import LogisticRegression
 
 from skarm import _evidence, _linear
-from skarm._linear import fit_linear
+from skarm._linear import fit_linear, prepare
 
 # (n_items, n_features, n_pairs), and the number of coordinates that suffice.
 SHAPES = {
@@ -321,6 +321,20 @@ def test_a_few_answers_do_not_settle_that_all_rewards_are_equal(n):
     pairs = np.arange(2 * n).reshape(-1, 2) % 40
     found = fit(items, pairs, np.ones(n), np.ones(n), alpha="auto")
     assert 0.3 < np.sqrt(2 * 64 / found.alpha) < 10  # nats
+
+
+@pytest.mark.parametrize("n_items", [3, 40])  # counted by cell, or sorted
+def test_prepared_comparisons_have_the_same_fit_and_no_repetitions(n_items):
+    items, pairs, y, _ = problem((n_items, 5, 60), labels="soft")
+    c = np.random.default_rng(6).random(60) + 0.1
+    prepared = prepare(items.astype(np.float32), pairs, y, c)
+    assert len(np.unique(prepared[1], axis=0)) == len(prepared[1]) <= 60
+    assert (prepared[1][:, 0] < prepared[1][:, 1]).all()
+    assert prepared[0].dtype == np.float64 and prepared[3].sum() == pytest.approx(
+        c.sum()
+    )
+    expected = fit(items.astype(np.float32).astype(float), pairs, y, c)
+    np.testing.assert_allclose(fit(*prepared).coef, expected.coef, atol=1e-8)
 
 
 MEMORY = """

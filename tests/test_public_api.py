@@ -25,13 +25,14 @@ MODULES = ["skarm", *(m.name for m in pkgutil.walk_packages([str(ROOT)], "skarm.
 #: From the bottom up; a module imports from its own room and from those below.
 ROOMS = [
     {"exceptions", "_optional", "_items", "_enumeration", "comparisons", "_checks"},
-    {
-        *("_likelihood", "_newton", "_evidence", "_linear", "_choice"),
-        *("_networks", "_fisher", "_pair_scan"),
-    },
-    {"_training", "_posterior", "_all_pairs"},
+    {"_likelihood", "_newton", "_evidence", "_linear", "_choice", "_networks"}
+    | {"_fisher", "_exchange", "_criteria", "_pair_pool", "_pair_scan"}
+    | {"_certificate"},
+    {"_training", "_heads", "_posterior", "_logit_normal"},
+    {"_pair_batch", "_all_pairs", "_all_pairs_v"},
     {"strategies"},
     {"_embedding_cache", "_sentence_models"},
+    {"_candidates", "_pool_design", "_efficiency"},
     {"bradley_terry", "sampler", "itemwise", "text", "metrics", "annotators"},
     {"learner", "datasets", "io", "annotate", "modal", "skactiveml"},
     {"display", "skarm"},

@@ -7,7 +7,7 @@ from scipy.special import expit
 from sklearn.utils import Bunch, check_random_state
 
 from skarm.comparisons import Comparisons
-from skarm.datasets._readers import read_responses
+from skarm.io import read_responses
 
 __all__ = ["load_assistant_answers", "make_comparisons"]
 
@@ -39,11 +39,14 @@ def load_assistant_answers():
     """
     folder = files("skarm.datasets") / "data"
     with as_file(folder / "assistant_answers.jsonl") as path:
-        data = read_responses(path)
+        data = read_responses(path, rating="rating")
     return Bunch(
-        **data,
+        prompts=data.prompts,
+        responses=data.responses,
         kinds=data.columns["kind"],
-        ratings=data.columns["rating"],
+        groups=data.groups,
+        ratings=data.ratings,
+        columns=data.columns,
         DESCR=(folder / "README.md").read_text(encoding="utf-8"),
     )
 

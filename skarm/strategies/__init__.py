@@ -3,116 +3,76 @@
 A strategy is a plain function ``f(design, n_pairs, *, rng, **params)`` of a read-only
 :class:`~skarm.strategies._design.Design`, returning the positions of its picks among
 the candidates, or :class:`Picks` to give their utilities too. It sees no estimator,
-enumerates no pairs and validates nothing. Adding one is a function and a line below.
+enumerates no pairs and validates nothing. Adding one is a function with a `register`
+above it, and its name below.
 """
 
 from skarm.strategies._design import Design
-from skarm.strategies._selection import Picks
-from skarm.strategies.baseline import random
-from skarm.strategies.optimal_design import (
-    d_optimal,
-    greedy_d_every_pair,
-    greedy_d_optimal,
-    past_aware_d_optimal,
-    v_optimal,
-    xtx,
+from skarm.strategies._registry import (
+    AUTO,
+    get_strategy,
+    get_strategy_names,
+    strategy_table,
 )
+from skarm.strategies._selection import Picks, Selection, top_n
+from skarm.strategies.baseline import random
+from skarm.strategies.bayesian import bal_pm, bald, batch_bald, variance
+from skarm.strategies.cold_start import reward_agnostic
+from skarm.strategies.diversity import badge, coreset, k_center
+from skarm.strategies.dueling import (
+    delta_ucb,
+    double_thompson,
+    drts,
+    eubo,
+    information_max,
+    max_min_lcb,
+)
+from skarm.strategies.every_pair import greedy_d_every_pair, v_every_pair
+from skarm.strategies.optimal_design import (
+    a_optimal,
+    bait,
+    g_optimal,
+    greedy_d_optimal,
+    v_optimal,
+)
+from skarm.strategies.paper import d_optimal, past_aware_d_optimal, xtx
 from skarm.strategies.uncertainty import entropy, max_difference
 
 __all__ = [
+    "AUTO",
     "Design",
     "Picks",
+    "Selection",
+    "a_optimal",
+    "badge",
+    "bait",
+    "bal_pm",
+    "bald",
+    "batch_bald",
+    "coreset",
     "d_optimal",
+    "delta_ucb",
+    "double_thompson",
+    "drts",
     "entropy",
+    "eubo",
+    "g_optimal",
     "get_strategy",
     "get_strategy_names",
     "greedy_d_optimal",
+    "information_max",
+    "k_center",
     "max_difference",
+    "max_min_lcb",
     "past_aware_d_optimal",
     "random",
+    "reward_agnostic",
+    "strategy_table",
+    "top_n",
     "v_optimal",
+    "variance",
     "xtx",
 ]
 
-_REGISTRY = {
-    function.__name__: function
-    for function in (
-        random,
-        entropy,
-        max_difference,
-        xtx,
-        d_optimal,
-        past_aware_d_optimal,
-        greedy_d_optimal,
-        v_optimal,
-    )
-}
-
 #: Rules that can look at every pair of a lazy pool, however many there are.
-EVERY_PAIR = {greedy_d_optimal: greedy_d_every_pair}
-#: What "auto" means until the label-efficiency study has earned another answer.
-AUTO = "greedy_d_optimal"
-
-
-def get_strategy_names(family=None):
-    """Names of the registered strategies.
-
-    Parameters
-    ----------
-    family : str, default=None
-        "baseline", "uncertainty" or "optimal_design": the module they live in. None
-        gives all.
-
-    Returns
-    -------
-    names : list of str
-        In the order of registration, families together.
-
-    Raises
-    ------
-    ValueError
-        If there is no such family.
-
-    Examples
-    --------
-    >>> from skarm.strategies import get_strategy_names
-    >>> get_strategy_names("uncertainty")
-    ['entropy', 'max_difference']
-    """
-    families = {
-        name: function.__module__.rpartition(".")[2]
-        for name, function in _REGISTRY.items()
-    }
-    if family is not None and family not in families.values():
-        known = list(dict.fromkeys(families.values()))
-        raise ValueError(f"family must be one of {known}. Got {family!r}.")
-    return [name for name in _REGISTRY if family in (None, families[name])]
-
-
-def get_strategy(strategy):
-    """The function behind a strategy's name; a callable is returned as it is.
-
-    Parameters
-    ----------
-    strategy : str or callable
-        A registered name, "auto", or a strategy function.
-
-    Returns
-    -------
-    function : callable
-        ``f(design, n_pairs, *, rng, **params)``.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown.
-    """
-    if callable(strategy):
-        return strategy
-    name = AUTO if strategy == "auto" else strategy
-    if name not in _REGISTRY:
-        raise ValueError(
-            f"strategy must be 'auto', a callable, or one of {get_strategy_names()}. "
-            f"Got {strategy!r}."
-        )
-    return _REGISTRY[name]
+EVERY_PAIR = {greedy_d_optimal: greedy_d_every_pair, v_optimal: v_every_pair}

@@ -37,9 +37,28 @@ class Design:
         Last layer.
     alpha : float, default=None
         Prior precision; None chooses it from the features, see `COLD_START_SD`.
+    heads : ndarray of shape (n_heads, d), default=None
+        Last layers of an ensemble; the spread of rewards is then theirs.
     past : callable, default=None
         Returns the Fisher information (d, d) of the comparisons already asked, given
         this design; None when nothing was asked.
+    groups : ndarray of shape (n_items,), int, default=None
+        Group (prompt) of each item.
+    past_counts : callable, default=None
+        Returns how many comparisons of each group were asked already, (n_groups,); None
+        where that is not known.
+    costs : ndarray of shape (n_pairs,), default=None
+        What asking each candidate costs, positive; None is the same for all.
+    past_differences : callable, default=None
+        Returns the differences (n_past, d) of the comparisons already asked.
+    target : callable, default=None
+        ``target(weighted)`` returns the mean of x xᵀ, or if weighted of v x xᵀ, (d, d),
+        over the pairs that the model will be used on; None is over the candidates.
+    max_pairs_per_item, max_pairs_per_group : int, default=None
+        In how many pairs of the batch an item, or a group, may occur. A pair inside a
+        group is one occurrence of it.
+    progress : callable, default=None
+        Called with the number of picks made so far.
     device : torch.device, default=None
         Where `tensor` puts things; the CPU if None.
 
@@ -61,8 +80,26 @@ class Design:
         p (1 - p), the plug-in Bernoulli variances; 1/4 in a cold start.
     posterior_variances : ndarray of shape (n_pairs,)
         E[p (1 - p)] under the posterior.
+    white : ndarray of shape (n_items, r)
+        Rows whose inner products are the covariances of the rewards, squared nats: of
+        the posterior, r = d, or of the ensemble, r = n_heads. Rewards are counted from
+        that of the mean embedding, for only differences are known.
+    heads : ndarray of shape (n_heads, d) or None
+        Last layers of an ensemble.
+    past_counts : ndarray of shape (n_groups,)
+        Comparisons of each group that were asked already; zeros where not known.
     past_information : ndarray of shape (d, d)
         Σ v x xᵀ over the comparisons already asked; zeros if there are none.
+    second_moment : ndarray of shape (d, d)
+        Mean of x xᵀ over the candidates.
+    target_moment : ndarray of shape (d, d)
+        Mean of x xᵀ over the pairs that the model will be used on.
+    target_information : ndarray of shape (d, d)
+        Mean of v x xᵀ over them, v = p (1 - p) at the estimate.
+    past_differences : ndarray of shape (n_past, d)
+        Of the comparisons already asked, where they are given.
+    caps : list of tuple
+        ``(pairs, code_of_item, limit)`` of each cap on items or groups that there is.
     alpha : float
         Prior precision.
     posterior : LastLayerPosterior
@@ -79,14 +116,28 @@ class Design:
         reward=None,
         coef=None,
         alpha=None,
+        heads=None,
         past=None,
+        past_differences=None,
+        groups=None,
+        past_counts=None,
+        costs=None,
+        target=None,
+        max_pairs_per_item=None,
+        max_pairs_per_group=None,
+        progress=None,
         device=None,
     ):
         self.pairs = pairs
         self.n_pairs = len(pairs)
         self.is_cold = reward is None
         self._embed, self._reward, self._past = embed, reward, past
-        self._coef, self._alpha = coef, alpha
+        self._coef, self._alpha, self._target = coef, alpha, target
+        self._past_differences = past_differences
+        self.heads, self._past_counts = heads, past_counts
+        self.groups, self.costs, self.progress = groups, costs, progress
+        self.max_pairs_per_item = max_pairs_per_item
+        self.max_pairs_per_group = max_pairs_per_group
         self.device = device or torch.device("cpu")
         self._tensors = {}
 
@@ -116,9 +167,20 @@ class Design:
         return p * (1 - p)
 
     @cached_property
+    def _centered(self):
+        return self.embedding - self.embedding.mean(axis=0)
+
+    @cached_property
+    def white(self):
+        if self.heads is None:
+            return self.posterior.whiten(self._centered)
+        spread = (self.heads - self.heads.mean(axis=0)) / np.sqrt(len(self.heads))
+        return self._centered @ spread.T
+
+    @cached_property
     def reward_difference_variances(self):
-        """Posterior variance of each reward difference, squared nats."""
-        white = torch.as_tensor(self.posterior.whiten(self.embedding))
+        """Variance of each reward difference, squared nats."""
+        white = torch.as_tensor(self.white)
         identity = torch.eye(white.shape[1], dtype=white.dtype)
         first, second = to_torch(self.pairs, torch.device("cpu")).T
         return _fisher.squared_lengths(white, first, second, identity).numpy()
@@ -143,18 +205,44 @@ class Design:
         return self._past()
 
     @cached_property
+    def past_differences(self):
+        if self._past_differences is None:
+            return np.zeros((0, self.embedding.shape[1]))
+        return self._past_differences()
+
+    @cached_property
     def second_moment(self):
-        """Mean of x xᵀ over the candidates, (d, d)."""
-        weights = torch.full(
-            (self.n_pairs,),
-            1 / max(self.n_pairs, 1),
-            dtype=torch.float64,
-            device=self.device,
-        )
-        moment = _fisher.information(
-            self.tensor("embedding"), *self.tensor("pairs").T, weights
+        moment = _fisher.second_moment(
+            self.tensor("embedding"), *self.tensor("pairs").T
         )
         return moment.cpu().numpy()
+
+    @cached_property
+    def target_moment(self):
+        return self.second_moment if self._target is None else self._target(False)
+
+    @cached_property
+    def target_information(self):
+        if self._target is not None:
+            return self._target(True)
+        information = _fisher.information(
+            *(self.tensor("embedding"), *self.tensor("pairs").T),
+            self.tensor("variances") / max(self.n_pairs, 1),
+        )
+        return information.cpu().numpy()
+
+    @cached_property
+    def past_counts(self):
+        if self._past_counts is None:
+            return np.zeros(1 if self.groups is None else self.groups.max() + 1)
+        return self._past_counts()
+
+    @property
+    def caps(self):
+        caps = [(None, self.max_pairs_per_item)]
+        if self.groups is not None:
+            caps.append((self.groups, self.max_pairs_per_group))
+        return [(self.pairs, code, cap) for code, cap in caps if cap is not None]
 
     @cached_property
     def posterior(self):
@@ -162,6 +250,59 @@ class Design:
         if coef is None:
             coef = np.zeros(self.embedding.shape[1])
         return LastLayerPosterior(coef, self.past_information, self.alpha)
+
+    def offsets(self, rng, n_draws, asked=()):
+        """Coefficients drawn from the posterior, or heads at random, less the estimate.
+
+        Parameters
+        ----------
+        rng : RandomState
+            Randomness.
+        n_draws : int
+            How many.
+        asked : ndarray of int, default=()
+            Candidates whose expected information narrows the posterior further, as if
+            they had been asked; heads stay as they are.
+
+        Returns
+        -------
+        offsets : ndarray of shape (n_draws, d)
+            To be multiplied with embeddings, for what rewards may differ by.
+        """
+        coef = self.posterior.coef
+        if self.heads is not None:
+            return self.heads[rng.randint(len(self.heads), size=n_draws)] - coef
+        posterior = self.posterior
+        if len(asked):
+            first, second = self.pairs[asked].T
+            x = self.embedding[first] - self.embedding[second]
+            expected = (x.T * self.posterior_variances[asked]) @ x
+            information = self.past_information + expected
+            posterior = LastLayerPosterior(coef, information, self.alpha)
+        return posterior.draws(check_random_state(rng), n_draws) - coef
+
+    def reward_draws(self, rng, n_draws, asked=()):
+        """Rewards under coefficients drawn from the posterior, or under every head.
+
+        Parameters
+        ----------
+        rng : RandomState
+            Randomness.
+        n_draws : int
+            How many; of an ensemble, each head is one draw, whatever is asked.
+        asked : ndarray of int, default=()
+            As for :meth:`offsets`.
+
+        Returns
+        -------
+        rewards : ndarray of shape (n_items, n_draws)
+            In nats; only their differences have a meaning.
+        """
+        if self.heads is None:
+            offsets = self.offsets(rng, n_draws, asked)
+        else:
+            offsets = self.heads - self.posterior.coef
+        return self.rewards[:, None] + self._centered @ offsets.T
 
     def draws(self, rng, n_draws):
         """Reward differences under coefficients drawn from the posterior.
@@ -176,10 +317,9 @@ class Design:
         Returns
         -------
         draws : ndarray of shape (n_draws, n_pairs)
-            Materialised.
+            Materialised; for those of an ensemble see :meth:`reward_draws`.
         """
-        rewards = self.posterior.draws(check_random_state(rng), n_draws)
-        rewards = rewards @ self.embedding.T
+        rewards = self.reward_draws(rng, n_draws).T
         return rewards[:, self.pairs[:, 0]] - rewards[:, self.pairs[:, 1]]
 
     def tensor(self, name):

@@ -1,4 +1,4 @@
-"""What many strategies share: ranking with seeded ties, and who is eligible."""
+"""What many strategies share: picking within caps, ranking, and who is eligible."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from skarm import _fisher
 
-__all__ = ["Picks", "bulk", "eligible_positions", "top_n"]
+__all__ = ["Picks", "Selection", "bulk", "eligible_positions", "top_n"]
 
 #: "auto" eligibility: how many times the median squared length a pair may have. Chosen
 #: in first runs on light- and heavy-tailed features, among them the sample answers, so
@@ -23,19 +23,135 @@ class Picks(NamedTuple):
         Among the candidates, in the order of choice.
     utilities : ndarray of shape (n_pairs,)
         Of each pick, at the moment it was chosen.
+    why : str, default=""
+        Why these, in a sentence, where the strategy had a choice to make.
     """
 
     positions: np.ndarray
     utilities: np.ndarray
+    why: str = ""
 
 
-def top_n(utilities, n_pairs, rng):
+class Selection:
+    """The picks of one batch as they are made, within the caps of a design.
+
+    Parameters
+    ----------
+    design : Design
+        The candidates, and ``max_pairs_per_item`` and ``max_pairs_per_group``.
+    report : bool, default=True
+        Whether ``design.progress`` hears of each pick.
+
+    Attributes
+    ----------
+    open : ndarray of shape (n_candidates,), bool
+        Who may still be picked: neither taken, nor closed by a cap.
+
+    Notes
+    -----
+    A pick costs O(1), and O(n_candidates) where it fills a cap.
+    """
+
+    def __init__(self, design, *, report=True):
+        self.open = np.ones(design.n_pairs, dtype=bool)
+        self._report = design.progress if report else None
+        self._positions, self._utilities = [], []
+        self._caps = [_Cap(*cap) for cap in design.caps]
+
+    def __len__(self):
+        return len(self._positions)
+
+    def take(self, position, utility=0.0):
+        """Record a pick, and close what may not follow it.
+
+        Parameters
+        ----------
+        position : int
+            Of the candidate.
+        utility : float, default=0.0
+            Its utility now.
+
+        Returns
+        -------
+        closed : ndarray of intp or None
+            The candidates that this pick's caps close, itself among them; None where
+            it is only itself.
+        """
+        self.open[position] = False
+        self._positions.append(position)
+        self._utilities.append(utility)
+        if self._report is not None:
+            self._report(len(self))
+        full = [cap.close(cap.codes[position]) for cap in self._caps]
+        full = [positions for positions in full if positions is not None]
+        if not full:
+            return None
+        closed = np.concatenate([[position], *full])
+        self.open[closed] = False
+        return closed
+
+    def count(self, pairs):
+        """Count picks made elsewhere, as pairs of items; they and their caps close.
+
+        Parameters
+        ----------
+        pairs : ndarray of shape (n, 2)
+            Rows of the embedding, in either order.
+        """
+        for cap in self._caps:
+            for pair in pairs:
+                full = cap.close(cap.of(pair))
+                if full is not None:
+                    self.open[full] = False
+
+    def picks(self, why=""):
+        """What was picked.
+
+        Parameters
+        ----------
+        why : str, default=""
+            A reason to give.
+
+        Returns
+        -------
+        picks : Picks
+            In the order of choice.
+        """
+        positions = np.array(self._positions, dtype=np.intp)
+        return Picks(positions, np.array(self._utilities, dtype=np.float64), why)
+
+
+class _Cap:
+    """At most so many picks for each code; a pair has two codes, or one twice."""
+
+    def __init__(self, pairs, code_of_item, limit):
+        self._code_of_item, self.limit, self.counts = code_of_item, limit, {}
+        self.codes = self.of(pairs)
+
+    def of(self, pairs):
+        """Codes of pairs of items."""
+        return pairs if self._code_of_item is None else self._code_of_item[pairs]
+
+    def close(self, codes):
+        """Count a pick with these codes; the candidates this closes, or None."""
+        full = None
+        for code in set(codes.tolist()):
+            self.counts[code] = self.counts.get(code, 0) + 1
+            if self.counts[code] == self.limit:
+                here = np.flatnonzero((self.codes == code).any(axis=1))
+                full = here if full is None else np.concatenate([full, here])
+        return full
+
+
+def top_n(design, utilities, n_pairs, rng):
     """The candidates with the largest utilities; equal ones in seeded random order.
 
     Parameters
     ----------
+    design : Design
+        The candidates; utilities are divided by their costs, and caps are kept.
     utilities : ndarray of shape (n_candidates,)
-        Finite.
+        Finite; not negative where there are costs.
     n_pairs : int
         How many; at most n_candidates.
     rng : RandomState
@@ -44,11 +160,32 @@ def top_n(utilities, n_pairs, rng):
     Returns
     -------
     picks : Picks
-        Best first.
+        Best first; fewer than `n_pairs` only if the caps leave no other.
     """
-    order = rng.permutation(len(utilities))
-    ranked = order[np.argsort(-utilities[order], kind="stable")[:n_pairs]]
-    return Picks(ranked.astype(np.intp), utilities[ranked])
+    worth = utilities if design.costs is None else utilities / design.costs
+    if not design.caps:
+        chosen = _largest(worth, n_pairs, rng)
+        return Picks(chosen, utilities[chosen])
+    order = rng.permutation(len(worth))
+    selection = Selection(design)
+    for position in order[np.argsort(-worth[order], kind="stable")]:
+        if selection.open[position]:
+            selection.take(position, utilities[position])
+        if len(selection) == n_pairs:
+            break
+    return selection.picks()
+
+
+def _largest(values, n, rng):
+    """Positions of the n largest values, in order, without sorting all of them."""
+    if n < len(values):
+        last = np.partition(values, len(values) - n)[len(values) - n]
+        above, ties = np.flatnonzero(values > last), np.flatnonzero(values == last)
+        chosen = np.concatenate([above, rng.permutation(ties)[: n - len(above)]])
+    else:
+        chosen = np.arange(len(values))
+    chosen = rng.permutation(chosen)
+    return chosen[np.argsort(-values[chosen], kind="stable")].astype(np.intp)
 
 
 def eligible_positions(design, n_pairs, eligible):

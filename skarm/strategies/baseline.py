@@ -3,18 +3,26 @@
 import numpy as np
 
 from skarm._enumeration import sample_indices
-from skarm.strategies._selection import Picks
+from skarm.strategies._registry import register
+from skarm.strategies._selection import Picks, top_n
 
 __all__ = ["random"]
 
 
+@register(
+    needs_model=False,
+    needs_posterior=False,
+    batch_aware=False,
+    cost="O(k)",
+    source="baseline",
+)
 def random(design, n_pairs, *, rng):
     """Pairs drawn uniformly, without replacement.
 
     Parameters
     ----------
     design : Design
-        The candidates; only their number is read.
+        The candidates; only their number and the caps are read.
     n_pairs : int
         How many to pick.
     rng : RandomState
@@ -27,7 +35,9 @@ def random(design, n_pairs, *, rng):
 
     Notes
     -----
-    Cost O(n_pairs).
+    Cost O(n_pairs); O(n_candidates) with caps. Costs of asking are not looked at.
     """
+    if design.caps:
+        return top_n(design, np.zeros(design.n_pairs), n_pairs, rng)
     positions = sample_indices(design.n_pairs, n_pairs, rng).astype(np.intp)
     return Picks(positions, np.zeros(n_pairs))

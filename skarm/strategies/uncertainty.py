@@ -3,11 +3,19 @@
 import numpy as np
 from scipy.special import expit, xlogy
 
+from skarm.strategies._registry import register
 from skarm.strategies._selection import Picks, top_n
 
 __all__ = ["entropy", "max_difference"]
 
 
+@register(
+    needs_model=True,
+    needs_posterior=False,
+    batch_aware=False,
+    cost="O(n log n)",
+    source="Muldrew et al. 2024, arXiv 2402.08114",
+)
 def entropy(design, n_pairs, *, rng):
     """Pairs whose answer is least certain: largest entropy of P(first preferred).
 
@@ -39,11 +47,22 @@ def entropy(design, n_pairs, *, rng):
     .. [1] Muldrew et al., "Active preference learning for large language models",
        ICML 2024. Baseline of Shen, Sun and Ton, arXiv 2502.04354.
     """
-    positions, closeness = top_n(-np.abs(design.reward_differences), n_pairs, rng)
+    closeness = -np.abs(design.reward_differences)
     p = expit(closeness)  # the entropy of p and of 1 - p is the same
-    return Picks(positions, -xlogy(p, p) - xlogy(1 - p, 1 - p))
+    entropies = -xlogy(p, p) - xlogy(1 - p, 1 - p)
+    if design.costs is not None:
+        return top_n(design, entropies, n_pairs, rng)
+    picks = top_n(design, closeness, n_pairs, rng)
+    return Picks(picks.positions, entropies[picks.positions])
 
 
+@register(
+    needs_model=True,
+    needs_posterior=False,
+    batch_aware=False,
+    cost="O(n log n)",
+    source="Shen et al. 2025, arXiv 2502.04354 (baseline)",
+)
 def max_difference(design, n_pairs, *, rng):
     """Pairs with the largest |reward difference|.
 
@@ -71,4 +90,4 @@ def max_difference(design, n_pairs, *, rng):
     ----------
     .. [1] Baseline of Shen, Sun and Ton, arXiv 2502.04354.
     """
-    return top_n(np.abs(design.reward_differences), n_pairs, rng)
+    return top_n(design, np.abs(design.reward_differences), n_pairs, rng)

@@ -9,7 +9,8 @@ from skarm.strategies.baseline import random
 
 
 def draw(n_candidates, n_pairs, seed=0):
-    design = SimpleNamespace(n_pairs=n_candidates)  # the number is all it may read
+    # the number, and that there are no caps, is all it may read
+    design = SimpleNamespace(n_pairs=n_candidates, caps=[])
     return random(design, n_pairs, rng=np.random.RandomState(seed))
 
 
@@ -26,7 +27,7 @@ def test_random_draws_distinct_pairs_of_utility_zero(n_candidates, n_pairs):
 def test_random_is_uniform_without_regard_to_order(n_candidates):
     n_pairs, n_draws = 3, 4000
     rng = np.random.RandomState(0)
-    design = SimpleNamespace(n_pairs=n_candidates)
+    design = SimpleNamespace(n_pairs=n_candidates, caps=[])
     draws = np.array(
         [random(design, n_pairs, rng=rng).positions for _ in range(n_draws)]
     )

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.special import expit
 from scipy.stats import norm
+from sklearn.base import BaseEstimator
 
 from skarm import ActiveComparisonSampler, BradleyTerryRegressor, Comparisons
 from skarm.strategies import Design, d_optimal, get_strategy, random, xtx
@@ -243,3 +244,106 @@ def test_tensors_live_on_the_device():
     design = Design(np.array([[0, 1]]), lambda: np.eye(2), device=device)
     assert design.tensor("embedding").device.type == "cuda"
     assert isinstance(design.second_moment, np.ndarray)
+
+
+# ------------------------------------------------------------- ensembles, expectations
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_rows_of_white_have_the_covariances_of_centered_rewards(seed):
+    pool, asked, model = fitted(seed)
+    design = caught(pool, estimator=model, past=asked)
+    phi = design.embedding - design.embedding.mean(axis=0)
+    M = design.past_information + design.alpha * np.eye(3)
+    np.testing.assert_allclose(
+        design.white @ design.white.T, phi @ np.linalg.inv(M) @ phi.T, atol=1e-12
+    )
+    model.head_coefs_ = np.random.default_rng(seed).standard_normal((5, 3))
+    design = caught(pool, estimator=model, past=asked)
+    np.testing.assert_allclose(
+        design.white @ design.white.T,
+        np.cov(phi @ model.head_coefs_.T, ddof=0),
+        atol=1e-12,
+    )
+
+
+def test_draws_of_an_ensemble_are_its_heads_each_once():
+    pool, asked, model = fitted(0)
+    model.head_coefs_ = np.random.default_rng(0).standard_normal((5, 3))
+    design = caught(pool, estimator=model, past=asked)
+    expected = model.head_coefs_ @ design.differences.T
+    found = design.draws(np.random.RandomState(0), 99)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    offsets = design.offsets(np.random.RandomState(0), 99)
+    heads = offsets + model.coef_
+    assert len(np.unique(heads.round(9), axis=0)) == 5
+
+
+def test_draws_after_more_questions_have_the_narrowed_covariance():
+    pool, asked, model = fitted(0)
+    design = caught(pool, estimator=model, past=asked)
+    positions = np.arange(20)
+    x, v = design.differences[positions], design.posterior_variances[positions]
+    M = design.past_information + design.alpha * np.eye(3) + (x.T * v) @ x
+    offsets = design.offsets(np.random.RandomState(0), 40_000, positions)
+    np.testing.assert_allclose(offsets.mean(axis=0), 0, atol=0.03)
+    np.testing.assert_allclose(np.cov(offsets.T) @ M, np.eye(3), atol=0.05)
+
+
+def test_draws_of_a_model_without_coefficients_are_about_its_rewards():
+    class Opaque(BaseEstimator):
+        def fit(self, X, y=None):
+            self.fitted_ = True
+            return self
+
+        def embed(self, items):
+            return items
+
+        def predict(self, items):
+            return items[:, 0] ** 2
+
+    pool, asked, _ = fitted(0)
+    design = caught(pool, estimator=Opaque().fit(None), past=asked)
+    mean = design.draws(np.random.RandomState(0), 20_000).mean(axis=0)
+    np.testing.assert_allclose(mean, design.reward_differences, atol=0.1)
+
+
+# ------------------------------------------------------------- the past, and the target
+
+
+@pytest.mark.parametrize("hidden_layer_sizes", [(), (5,)])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_past_is_there_as_differences_of_the_embedding(seed, hidden_layer_sizes):
+    pool, asked, model = fitted(seed, hidden_layer_sizes)
+    x = caught(pool, estimator=model, past=asked).past_differences
+    z = model.embed(asked.items)
+    first, second = asked.pairs.T
+    np.testing.assert_allclose(x, z[first] - z[second])
+    v = expit(x @ model.coef_) * expit(-x @ model.coef_)
+    information = caught(pool, estimator=model, past=asked).past_information
+    np.testing.assert_allclose(x.T @ (v[:, None] * x), information, atol=1e-10)
+    cold = caught(pool, past=asked).past_differences
+    np.testing.assert_allclose(cold, asked.differences())
+    nothing = caught(pool, estimator=model)
+    assert nothing.past_differences.shape == (0, nothing.embedding.shape[1])
+
+
+@pytest.mark.parametrize("hidden_layer_sizes", [(), (5,)])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_targets_information_weighs_it_by_its_own_variances(
+    seed, hidden_layer_sizes
+):
+    pool, asked, model = fitted(seed, hidden_layer_sizes)
+    for target in (None, asked):
+        design = caught(pool, estimator=model, target=target)
+        pairs = pool if target is None else target
+        z = model.embed(pairs.items)
+        x = z[pairs.pairs[:, 0]] - z[pairs.pairs[:, 1]]
+        v = expit(x @ model.coef_) * expit(-x @ model.coef_)
+        expected = x.T @ (v[:, None] * x) / len(x)
+        np.testing.assert_allclose(design.target_information, expected, atol=1e-10)
+        moment = x.T @ x / len(x)
+        np.testing.assert_allclose(design.target_moment, moment, atol=1e-10)
+        cold = caught(pool, target=target)
+        quarter = cold.target_moment / 4  # before a model every answer is open
+        np.testing.assert_allclose(cold.target_information, quarter, atol=1e-12)

@@ -1,214 +1,38 @@
-"""The paper's rules literally, by autograd; the greedy rules by brute force."""
+"""The greedy rules by brute force: D, V, A, G and BAIT, with targets and nuisances."""
 
 from itertools import combinations
 
 import numpy as np
 import pytest
-import torch
-from scipy.special import expit
-
-from skarm import ActiveComparisonSampler, BradleyTerryRegressor, Comparisons
-from skarm._posterior import mean_bernoulli_variance
-from skarm.strategies import Design
-from skarm.strategies._design import COLD_START_SD
-from skarm.strategies.optimal_design import (
-    PAPER_RIDGE,
-    d_optimal,
-    greedy_d_optimal,
-    past_aware_d_optimal,
-    v_optimal,
-    xtx,
+from problems import (
+    brute_force,
+    fall_of_trace,
+    fitted,
+    known,
+    query,
+    rise_of_log_det,
 )
 
+from skarm import ActiveComparisonSampler, Comparisons
+
 SEEDS = range(5)
-PAPER_RULES = ["d_optimal", "past_aware_d_optimal", "xtx"]
-GREEDY_RULES = ["greedy_d_optimal", "v_optimal"]
+GREEDY_RULES = ["greedy_d_optimal", "v_optimal", "a_optimal", "g_optimal"]
 
 
-def fitted(seed, hidden_layer_sizes=(), n_past=40, n_pool=120, alpha=0.5):
-    """A pool, the comparisons asked before, and a model of their answers."""
-    rng = np.random.default_rng(seed)
-    items = rng.standard_normal((50, 4))
-    past = Comparisons.random_pairs(items, n_past, random_state=seed)
-    logits = past.differences() @ np.array([2.0, -1.0, 0.5, 0.0])
-    y = (rng.random(n_past) < expit(logits)).astype(float)
-    model = BradleyTerryRegressor(
-        hidden_layer_sizes=hidden_layer_sizes,
-        alpha=alpha,
-        validation_fraction=0,
-        max_iter=60,
-        learning_rate=1e-2,
-        random_state=0,
-    )
-    pool = Comparisons.random_pairs(items, n_pool, random_state=seed + 100)
-    return pool, past, model.fit(past, y)
+def criterion(rule, X):
+    """What a rule raises, of matrices (..., d, d) against the one before."""
 
+    def fall_of_the_worst(new, old):
+        variances = np.einsum("ki,ij,kj->k", X, np.linalg.inv(old), X)
+        x = X[variances.argmax()]
+        return variances.max() - x @ np.linalg.inv(new) @ x
 
-def query(strategy, pool, n_pairs, params=None, **arguments):
-    sampler = ActiveComparisonSampler(strategy, strategy_params=params, random_state=0)
-    return sampler.query(pool, n_pairs=n_pairs, return_utilities=True, **arguments)
-
-
-def last_layer(model, comparisons):
-    """Differences of the embedding, and p (1 - p), of each comparison."""
-    z = model.embed(comparisons.items)
-    r = model.predict(comparisons.items)
-    first, second = comparisons.pairs.T
-    p = expit(r[first] - r[second])
-    return z[first] - z[second], p * (1 - p)
-
-
-def authors_gradient(X, v, past=None):
-    """d/dw log det(Σ_j w_j v_j x_j x_jᵀ [+ past] + 1e-6 I) at w = 1, by autograd.
-
-    As the authors do it, through the tensor of all outer products, (n, d, d).
-    """
-    X, v = torch.as_tensor(X), torch.as_tensor(v)
-    w = torch.ones(len(X), dtype=torch.float64, requires_grad=True)
-    outer = v[:, None, None] * X[:, :, None] * X[:, None, :]
-    information = (w[:, None, None] * outer).sum(dim=0)
-    if past is not None:
-        X_past, v_past = (torch.as_tensor(a) for a in past)
-        information = information + X_past.T @ (v_past[:, None] * X_past)
-    ridge = 1e-6 * torch.eye(X.shape[1], dtype=torch.float64)
-    torch.logdet(information + ridge).backward()
-    return w.grad.numpy()
-
-
-# ------------------------------------------------------------------- the paper's rules
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("hidden_layer_sizes", [(), (8,), (8, 6)])
-@pytest.mark.parametrize("rule", PAPER_RULES)
-def test_the_papers_rules_pick_what_the_authors_autograd_picks(
-    rule, hidden_layer_sizes, seed
-):
-    pool, asked, model = fitted(seed, hidden_layer_sizes)
-    X, v = last_layer(model, pool)
-    if rule == "xtx":
-        v = np.ones(len(v))
-    past = last_layer(model, asked) if rule == "past_aware_d_optimal" else None
-    gradient = authors_gradient(X, v, past)
-    for known in (asked, None):  # None: the information the model itself kept
-        picks, utilities = query(rule, pool, 30, estimator=model, past=known)
-        assert set(picks) == set(np.argsort(-gradient)[:30])
-        np.testing.assert_allclose(utilities, gradient[picks], rtol=1e-6)
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_the_past_changes_the_past_aware_rule_and_only_that(seed):
-    pool, asked, model = fitted(seed, n_past=400)
-    for rule, changes in [
-        ("xtx", False),
-        ("d_optimal", False),
-        ("past_aware_d_optimal", True),
-    ]:
-        with_past = query(rule, pool, 120, estimator=model, past=asked)[1]
-        with_less = query(rule, pool, 120, estimator=model, past=asked[:10])[1]
-        assert changes == (not np.allclose(with_past, with_less))
-        if changes:  # more information, less leverage
-            assert with_past.sum() < with_less.sum()
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_past_aware_equals_d_optimal_without_past(seed):
-    pool, *_ = fitted(seed)
-    for one, other in zip(
-        query("past_aware_d_optimal", pool, 30),
-        query("d_optimal", pool, 30),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(one, other)
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_xtx_knows_the_features_only(seed):
-    pool, _, model = fitted(seed)
-    cold, warm = query("xtx", pool, 30), query("xtx", pool, 30, estimator=model)
-    np.testing.assert_array_equal(cold[0], warm[0])
-    np.testing.assert_allclose(cold[1], warm[1])
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("rule", ["xtx", "d_optimal"])
-def test_leverages_of_the_whole_pool_sum_to_the_dimension(rule, seed):
-    pool, _, model = fitted(seed)
-    _, utilities = query(rule, pool, len(pool), estimator=model)
-    assert utilities.sum() == pytest.approx(4, rel=1e-5)
-    assert 0 <= utilities.min() <= utilities.max() <= 1
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("rule", ["xtx", "d_optimal"])
-def test_d_utilities_are_unchanged_by_an_invertible_map_of_the_embedding(rule, seed):
-    pool, _, model = fitted(seed)
-    rng = np.random.default_rng(seed)
-    map_ = rng.standard_normal((4, 4)) + 2 * np.eye(4)
-    utilities = []
-    for embedding in (pool.items, pool.items @ map_):
-        design = Design(
-            pool.pairs,
-            lambda phi=embedding: phi,
-            reward=lambda: model.predict(pool.items),
-        )
-        strategy = {"xtx": xtx, "d_optimal": d_optimal}[rule]
-        picks = strategy(design, len(pool), rng=np.random.RandomState(0))
-        utilities.append(picks.utilities[np.argsort(picks.positions)])
-    np.testing.assert_allclose(*utilities, rtol=1e-4)  # the 1e-6 I is not invariant
-
-
-def test_fewer_pairs_than_features_are_all_of_leverage_one():
-    rng = np.random.default_rng(0)
-    pool = Comparisons.from_array(1e3 * rng.standard_normal((5, 2, 20)))
-    _, utilities = query("xtx", pool, 5)
-    np.testing.assert_allclose(utilities, 1, atol=1e-6)
-
-
-# -------------------------------------------------------------------- the greedy rules
-
-
-def known(pool, model, variance):
-    """X, v and alpha I + past of a cold (None) or fitted linear model."""
-    X = pool.differences()
-    if model is None:
-        alpha = np.mean((X**2).sum(axis=1)) / COLD_START_SD**2
-        matrix, logits = alpha * np.eye(4), np.zeros(len(X))
-    else:
-        matrix = model.information_ + model.alpha_ * np.eye(4)
-        logits = X @ model.coef_
-    if variance == "plug_in":
-        return X, expit(logits) * expit(-logits), matrix
-    spread = np.einsum("ki,ij,kj->k", X, np.linalg.inv(matrix), X)
-    return X, mean_bernoulli_variance(-np.abs(logits), spread), matrix
-
-
-def brute_force(X, v, matrix, n_pairs, rise):
-    """Greedy by recomputing the criterion of every candidate at every step."""
-    terms = v[:, None, None] * X[:, :, None] * X[:, None, :]
-    left = np.ones(len(X), dtype=bool)
-    picks, gains = [], []
-    for _ in range(n_pairs):
-        gain = rise(matrix + terms, matrix)
-        picks.append(int(np.argmax(np.where(left, gain, -np.inf))))
-        gains.append(gain[picks[-1]])
-        left[picks[-1]] = False
-        matrix = matrix + terms[picks[-1]]
-    return picks, gains
-
-
-def rise_of_log_det(new, old):
-    return np.linalg.slogdet(new)[1] - np.linalg.slogdet(old)[1]
-
-
-def fall_of_trace(target):
-    def fall(new, old):
-        traces = [
-            np.trace(np.linalg.inv(m) @ target, axis1=-2, axis2=-1) for m in (new, old)
-        ]
-        return traces[1] - traces[0]
-
-    return fall
+    return {
+        "greedy_d_optimal": rise_of_log_det,
+        "v_optimal": fall_of_trace(X.T @ X / len(X)),
+        "a_optimal": fall_of_trace(np.eye(X.shape[1])),
+        "g_optimal": fall_of_the_worst,
+    }[rule]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -219,10 +43,7 @@ def test_greedy_rules_are_brute_force(rule, warm, variance, seed):
     pool, past, model = fitted(seed)
     model = model if warm else None
     X, v, matrix = known(pool, model, variance)
-    rise = rise_of_log_det
-    if rule == "v_optimal":
-        rise = fall_of_trace(X.T @ X / len(X))
-    expected, gains = brute_force(X, v, matrix, 40, rise)
+    expected, gains = brute_force(X, v, matrix, 40, criterion(rule, X))
     picks, utilities = query(
         *(rule, pool, 40, {"eligible": 1.0, "variance": variance}),
         estimator=model,
@@ -237,10 +58,8 @@ def test_a_cold_start_with_a_past_counts_its_pairs_as_open_answers(rule):
     pool, past, _ = fitted(0)
     X, v, matrix = known(pool, None, "plug_in")
     x = past.differences()
-    rise = rise_of_log_det
-    if rule == "v_optimal":
-        rise = fall_of_trace(X.T @ X / len(X))
-    expected, gains = brute_force(X, v, matrix + 0.25 * x.T @ x, 20, rise)
+    matrix += 0.25 * x.T @ x
+    expected, gains = brute_force(X, v, matrix, 20, criterion(rule, X))
     params = {"eligible": 1.0, "variance": "plug_in"}
     picks, utilities = query(rule, pool, 20, params, past=past)
     assert picks.tolist() == expected
@@ -274,9 +93,10 @@ def test_greedy_d_gains_at_least_1_minus_1_over_e_of_the_best_batch(seed):
 
 def test_only_the_greedy_rules_notice_that_a_batch_repeats_itself():
     rng = np.random.default_rng(0)
-    items = np.vstack([np.zeros(4), 20 * np.eye(4), rng.standard_normal((40, 4))])
-    copies = [[k, 0] if c else [0, k] for k in range(1, 5) for c in range(3)]
-    others = [[i, i + 1] for i in range(5, 44)]
+    far = np.repeat(20 * np.eye(4), 3, axis=0)  # three copies of each of four items
+    items = np.vstack([far, np.zeros(4), rng.standard_normal((40, 4))])
+    copies = [[12, k] if k % 3 else [k, 12] for k in range(12)]
+    others = [[i, i + 1] for i in range(13, 52)]
     pool = Comparisons(items, copies + others)
     picks, _ = query("d_optimal", pool, 12)
     assert sorted(picks) == list(range(12))
@@ -296,15 +116,6 @@ def test_greedy_rules_leave_outlying_pairs_alone_unless_told_not_to(rule):
     assert outlying[query(rule, pool, 4, {"eligible": 1.0})[0]].all()
 
 
-@pytest.mark.parametrize("rule", PAPER_RULES)
-def test_the_papers_rules_take_outlying_pairs(rule):
-    rng = np.random.default_rng(0)
-    items = np.vstack([rng.standard_normal((40, 4)), 50 * rng.standard_normal((3, 4))])
-    pool = Comparisons.all_pairs(items)
-    picks, _ = query(rule, pool, 4)
-    assert (pool.pairs[picks] >= 40).any(axis=1).all()
-
-
 @pytest.mark.parametrize("rule", GREEDY_RULES)
 def test_an_unknown_variance_raises(rule):
     pool, *_ = fitted(0)
@@ -320,17 +131,216 @@ def test_a_share_outside_0_to_1_raises(rule):
         query(rule, pool, 1, {"eligible": 1.5})
 
 
-def test_the_papers_ridge_is_the_papers():
-    assert PAPER_RIDGE == 1e-6
+# -------------------------------------------------------------------------------- bait
 
 
-@pytest.mark.parametrize(
-    "strategy", [xtx, d_optimal, past_aware_d_optimal, greedy_d_optimal, v_optimal]
-)
-def test_strategies_are_plain_functions_of_a_design(strategy):
+def forward_and_backward(X, v, matrix, target, n_pairs):
+    """BAIT with a fresh inverse for every trace."""
+    n_forward = min(2 * n_pairs, len(X))
+    picks, gains = brute_force(X, v, matrix, n_forward, fall_of_trace(target))
+
+    def trace(batch):
+        x = X[[picks[k] for k in batch]]
+        w = v[[picks[k] for k in batch]]
+        return np.trace(target @ np.linalg.inv(matrix + x.T @ (w[:, None] * x)))
+
+    kept = list(range(n_forward))
+    while len(kept) > n_pairs:
+        left = [trace([k for k in kept if k != lost]) for lost in kept]
+        del kept[int(np.argmin(left))]
+    return [picks[k] for k in kept], [gains[k] for k in kept]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("variance", ["plug_in", "posterior"])
+@pytest.mark.parametrize("warm", [False, True])
+def test_bait_is_forward_2k_and_backward_k_by_direct_inverses(warm, variance, seed):
+    pool, past, model = fitted(seed)
+    model = model if warm else None
+    X, v, matrix = known(pool, model, variance)
+    _, plug_in, _ = known(pool, model, "plug_in")
+    fisher = X.T @ (plug_in[:, None] * X) / len(X)
+    expected, gains = forward_and_backward(X, v, matrix, fisher, 12)
+    params = {"variance": variance}
+    given = {"estimator": model, "past": past if warm else None}
+    picks, utilities = query("bait", pool, 12, params, **given)
+    assert picks.tolist() == expected
+    np.testing.assert_allclose(utilities, gains, rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bait_with_the_papers_numbers_is_the_papers_criterion(seed):
+    """λ = 1 and the mean of the past; its authors' code, all times k / (n + k)."""
+    pool, past, model = fitted(seed)
+    X, v, _ = known(pool, model, "plug_in")
+    fisher, n, k = X.T @ (v[:, None] * X) / len(X), len(past), 10
+    mean = model.information_ / n
+    paper = forward_and_backward(X, v, np.eye(4) + mean, fisher, k)[0]
+    given = {"estimator": model, "past": past}
+    params = {"ridge": 1.0, "past_weight": 1 / n}
+    assert query("bait", pool, k, params, **given)[0].tolist() == paper
+    matrix = np.eye(4) + mean * n / (n + k)
+    code = forward_and_backward(X, v * k / (n + k), matrix, fisher, k)[0]
+    params = {"ridge": (n + k) / k, "past_weight": 1 / k}
+    assert query("bait", pool, k, params, **given)[0].tolist() == code
+
+
+def test_bait_keeps_all_where_there_are_no_2k():
+    pool, _past, model = fitted(0, n_pool=15)
+    X, v, matrix = known(pool, model, "plug_in")
+    fisher = X.T @ (v[:, None] * X) / len(X)
+    expected, _ = forward_and_backward(X, v, matrix, fisher, 10)
+    assert query("bait", pool, 10, estimator=model)[0].tolist() == expected
+    assert sorted(query("bait", pool, 15, estimator=model)[0]) == list(range(15))
+
+
+# ------------------------------------------------------------- targets and nuisances
+
+
+def test_bait_and_v_aim_at_the_target():
+    """Its Fisher information for BAIT, its second moment for V."""
+    pool, past, model = fitted(0)
+    target = Comparisons.random_pairs(
+        3 * pool.items[:9, [1, 0, 3, 2]], 30, random_state=0
+    )
+    X, v, matrix = known(pool, model, "plug_in")
+    T, w, _ = known(target, model, "plug_in")
+    given = {"estimator": model, "past": past, "target": target}
+    expected, gains = forward_and_backward(
+        X, v, matrix, T.T @ (w[:, None] * T) / len(T), 10
+    )
+    picks, utilities = query("bait", pool, 10, **given)
+    assert picks.tolist() == expected
+    np.testing.assert_allclose(utilities, gains, rtol=1e-6)
+    fall = fall_of_trace(T.T @ T / len(T))
+    params = {"eligible": 1.0, "variance": "plug_in"}
+    picks, _ = query("v_optimal", pool, 10, params, **given)
+    assert picks.tolist() == brute_force(X, v, matrix, 10, fall)[0]
+
+
+def effective(matrices, nuisance):
+    """Schur complements, (..., d - n, d - n)."""
+    keep = np.setdiff1d(np.arange(matrices.shape[-1]), nuisance)
+    cross = matrices[..., keep[:, None], nuisance]
+    inner = np.linalg.inv(matrices[..., np.array(nuisance)[:, None], nuisance])
+    return matrices[..., keep[:, None], keep] - cross @ inner @ cross.swapaxes(-1, -2)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("nuisance", [[3], [0, 2]])
+@pytest.mark.parametrize("rule", ["greedy_d_optimal", "v_optimal"])
+def test_nuisances_leave_the_criterion_of_the_schur_complement(rule, nuisance, seed):
+    pool, past, model = fitted(seed)
+    X, v, matrix = known(pool, model, "posterior")
+    keep = np.setdiff1d(np.arange(4), nuisance)
+    inner = rise_of_log_det
+    if rule == "v_optimal":
+        inner = fall_of_trace(X[:, keep].T @ X[:, keep] / len(X))
+
+    def rise(new, old):
+        return inner(effective(new, nuisance), effective(old, nuisance))
+
+    expected, gains = brute_force(X, v, matrix, 25, rise)
+    params = {"eligible": 1.0, "nuisance": nuisance}
+    picks, utilities = query(rule, pool, 25, params, estimator=model, past=past)
+    assert picks.tolist() == expected
+    np.testing.assert_allclose(utilities, gains, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("rule", ["greedy_d_optimal", "v_optimal"])
+def test_a_nuisance_that_never_differs_changes_nothing(rule):
+    """Of the pairs; a constant has no coefficient to be confused with."""
     pool, *_ = fitted(0)
-    design = Design(pool.pairs, lambda: pool.items)
-    picks = strategy(design, 7, rng=np.random.RandomState(0))
-    assert picks.positions.dtype == np.intp
-    assert len(set(picks.positions)) == 7
-    assert picks.utilities.shape == (7,)
+    wide = pool.with_items(np.hstack([pool.items, np.full((pool.n_items, 2), 7.0)]))
+    params = {"eligible": 1.0}
+    expected = query(rule, pool, 25, params)
+    found = query(rule, wide, 25, {**params, "nuisance": [-1, -2]})
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-8)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_nuisance_shared_with_a_feature_is_told_apart_from_it(seed):
+    """Length goes with feature 0 but in a few pairs: D_s asks about those more."""
+    rng = np.random.default_rng(seed)
+    items = rng.standard_normal((200, 3))
+    length = items[:, 0] + 0.05 * rng.standard_normal(200)
+    length[:20] = rng.standard_normal(20)
+    items = np.column_stack([items, length])
+    pool = Comparisons.random_pairs(items, 600, random_state=seed)
+    x = pool.differences()
+    apart = np.abs(x[:, 0] - x[:, 3])
+    params = {"eligible": 1.0}
+    plain, _ = query("greedy_d_optimal", pool, 15, params)
+    aware, _ = query("greedy_d_optimal", pool, 15, {**params, "nuisance": [3]})
+
+    def interest(picks):
+        matrix = 0.1 * np.eye(4) + x[picks].T @ x[picks] / 4
+        return np.linalg.slogdet(effective(matrix, [3]))[1]
+
+    assert apart[aware].mean() > apart[plain].mean() > apart.mean()
+    assert interest(aware) > interest(plain)
+
+
+# ---------------------------------------------------------------------------- exchange
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("rule", ["greedy_d_optimal", "v_optimal"])
+def test_exchange_ends_where_no_single_swap_improves_the_batch(rule, seed):
+    pool, past, model = fitted(seed)
+    X, v, matrix = known(pool, model, "plug_in")
+    plain = {"eligible": 1.0, "variance": "plug_in"}
+    given = {"estimator": model, "past": past}
+    before, _ = query(rule, pool, 12, plain, **given)
+    after, gains = query(rule, pool, 12, {**plain, "exchange": 20}, **given)
+    rise = criterion(rule, X)
+
+    def worth(batch):
+        x, w = X[batch], v[batch]
+        return rise(matrix + x.T @ (w[:, None] * x), matrix)
+
+    best = worth(after)
+    assert best >= worth(before) - 1e-12
+    assert gains.sum() == pytest.approx(best)
+    questions = {tuple(sorted(pair)) for pair in pool.pairs[after].tolist()}
+    for slot in range(12):
+        for other in range(len(pool)):
+            if tuple(sorted(pool.pairs[other].tolist())) not in questions:
+                swapped = [*after[:slot], other, *after[slot + 1 :]]
+                assert worth(swapped) <= best * (1 + 1e-7)
+
+
+@pytest.mark.parametrize("rule", ["greedy_d_optimal", "v_optimal"])
+def test_exchange_keeps_to_the_caps(rule):
+    items = np.random.default_rng(0).standard_normal((40, 4))
+    pool = Comparisons.all_pairs(items, groups=np.arange(40) % 8)
+    caps = {"max_pairs_per_item": 1, "max_pairs_per_group": 4}
+    params = {"exchange": 3, "eligible": 1.0}
+    sampler = ActiveComparisonSampler(
+        rule, strategy_params=params, random_state=0, **caps
+    )
+    pairs = pool[sampler.query(pool, n_pairs=14)].pairs
+    assert len(np.unique(pairs)) == 28
+    groups = [set(pair) for pair in (pairs % 8).tolist()]
+    assert max(sum(g in pair for pair in groups) for g in range(8)) <= 4
+
+
+@pytest.mark.parametrize("rule", ["greedy_d_optimal", "v_optimal"])
+def test_exchange_is_a_number_of_passes_and_does_not_weigh_costs(rule):
+    pool, *_ = fitted(0)
+    for bad in (-1, 0.5, "all"):
+        with pytest.raises(ValueError, match="exchange must be a number of passes, 0"):
+            query(rule, pool, 3, {"exchange": bad})
+    with pytest.raises(ValueError, match="exchange must be 0 where pairs have costs"):
+        query(rule, pool, 3, {"exchange": 1}, cost=np.ones(len(pool)))
+
+
+def test_d_s_has_no_exchange_but_v_with_nuisances_has():
+    pool, *_ = fitted(0)
+    params = {"exchange": 2, "nuisance": [3], "eligible": 1.0}
+    with pytest.raises(ValueError, match="exchange must be 0 for D-optimality with"):
+        query("greedy_d_optimal", pool, 3, params)
+    _, gains = query("v_optimal", pool, 10, params)
+    _, greedy = query("v_optimal", pool, 10, {**params, "exchange": 0})
+    assert gains.sum() >= greedy.sum() - 1e-12

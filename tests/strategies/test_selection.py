@@ -28,8 +28,8 @@ def mahalanobis(design):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_top_n_is_best_first(seed):
-    utilities = np.random.default_rng(seed).standard_normal(50)
-    picks = top_n(utilities, 20, np.random.RandomState(seed))
+    utilities = np.random.default_rng(seed).standard_normal(100)
+    picks = top_n(design_of(seed), utilities, 20, np.random.RandomState(seed))
     np.testing.assert_array_equal(picks.positions, np.argsort(-utilities)[:20])
     np.testing.assert_array_equal(picks.utilities, np.sort(utilities)[::-1][:20])
     assert picks.positions.dtype == np.intp
@@ -38,14 +38,15 @@ def test_top_n_is_best_first(seed):
 def test_top_n_breaks_ties_uniformly_and_never_demotes_the_better():
     utilities = np.array([0.0, 1.0, 0.0, 2.0, 0.0, 0.0])
     rng = np.random.RandomState(0)
-    thirds = [top_n(utilities, 3, rng).positions for _ in range(2000)]
+    design = design_of(0)
+    thirds = [top_n(design, utilities, 3, rng).positions for _ in range(2000)]
     assert {tuple(t[:2]) for t in thirds} == {(3, 1)}
     share = np.bincount([t[2] for t in thirds], minlength=6)[[0, 2, 4, 5]] / 2000
     np.testing.assert_allclose(share, 0.25, atol=0.04)  # 4 standard errors
 
 
 def test_top_n_of_all_is_a_permutation():
-    picks = top_n(np.zeros(9), 9, np.random.RandomState(0))
+    picks = top_n(design_of(0), np.zeros(9), 9, np.random.RandomState(0))
     assert sorted(picks.positions) == list(range(9))
 
 

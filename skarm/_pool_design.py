@@ -1,0 +1,237 @@
+"""A `Design` of candidate pairs through a fitted model: where estimators end.
+
+Items pass the item steps and the network once a query, however many pairs, rules and
+attributes need them.
+"""
+
+from functools import cache
+
+import numpy as np
+from scipy.special import expit
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.validation import check_is_fitted
+
+from skarm import _fisher
+from skarm._checks import check_numeric, check_some_pairs, is_comparisons
+from skarm._enumeration import sample_indices
+from skarm._networks import resolve_device, to_torch
+from skarm.comparisons import Comparisons
+from skarm.strategies import Design
+
+__all__ = ["make_design"]
+
+#: Items per call of an executor.
+BLOCK_SIZE = 4096
+#: Pairs of a target that are looked at; of more, a random sample this large.
+MAX_TARGET_PAIRS = 200_000
+
+
+def make_design(
+    pool,
+    index,
+    estimator,
+    *,
+    past=None,
+    target=None,
+    executor=None,
+    whole=False,
+    **plan,
+):
+    """Describe candidates to a strategy, through the model if there is one.
+
+    Parameters
+    ----------
+    pool : Comparisons
+        All pairs.
+    index : ndarray of int
+        The candidates among them.
+    estimator : estimator or None
+        Fitted; whatever holds the reward model.
+    past : Comparisons or array, default=None
+        The comparisons already asked.
+    target : Comparisons, array or items, default=None
+        What the model will be used on: these pairs, or every pair of these items.
+    executor : concurrent.futures.Executor, default=None
+        Embeds items in parallel blocks.
+    whole : bool, default=False
+        Keep every item of a lazy pool, not only those that the candidates name.
+    **plan : dict
+        Costs, caps and progress, handed on to :class:`Design`.
+
+    Returns
+    -------
+    design : Design
+        Lazy: nothing is embedded yet.
+    """
+    item_steps, estimator = _open(estimator)
+    device = _device_of(estimator)
+
+    def transformed(comparisons):
+        for steps in item_steps:
+            comparisons = steps.transform(comparisons)
+        return comparisons.compact()
+
+    chosen = transformed(pool if whole else pool[index])
+    embed = _embedder(estimator, executor)
+
+    def reward():
+        if coef is not None and (is_network or "embedding" in vars(design)):
+            return design.embedding @ coef  # no second forward pass
+        return column_or_1d(_map_blocks(executor, estimator.predict, chosen.items))
+
+    @cache
+    def asked():
+        """Items through the network, and pairs, of the comparisons already asked."""
+        comparisons = transformed(check_some_pairs(past))
+        return comparisons.items, embed(comparisons.items), comparisons.pairs
+
+    @cache
+    def aimed():
+        """The same of the target."""
+        comparisons = transformed(_as_pairs(target))
+        return comparisons.items, embed(comparisons.items), _some_pairs(comparisons)
+
+    def information(items, phi, pairs):
+        """Σ v x xᵀ."""
+        gap = np.zeros(len(pairs))
+        if estimator is not None:
+            known = phi @ coef if coef is not None else estimator.predict(items)
+            rewards = column_or_1d(known)
+            gap = rewards[pairs[:, 0]] - rewards[pairs[:, 1]]
+        v = to_torch(expit(gap) * expit(-gap), device)
+        first, second = to_torch(pairs, device).T
+        phi = to_torch(phi, device, design.tensor("embedding").dtype)
+        return _fisher.information(phi, first, second, v).cpu().numpy()
+
+    def past_information():
+        if past is None:
+            return _own_information(estimator, design.embedding.shape[1])
+        return information(*asked())
+
+    def past_differences():
+        _, phi, pairs = asked()
+        return np.asarray(phi[pairs[:, 0]] - phi[pairs[:, 1]], dtype=np.float64)
+
+    def target_moment(weighted):
+        items, phi, pairs = aimed()
+        if weighted:
+            return information(items, phi, pairs) / len(pairs)
+        first, second = to_torch(pairs, device).T
+        phi = to_torch(phi, device, design.tensor("embedding").dtype)
+        return _fisher.second_moment(phi, first, second).cpu().numpy()
+
+    def past_counts():
+        code = {label: i for i, label in enumerate(labels.tolist())}
+        counts = np.zeros(len(code))
+        if getattr(past, "groups", None) is not None:
+            for asked in past.groups[past.pairs].tolist():
+                for label in set(asked) & code.keys():
+                    counts[code[label]] += 1
+        return counts
+
+    coef = getattr(estimator, "coef_", None) if hasattr(estimator, "embed") else None
+    is_network = bool(getattr(estimator, "hidden_coefs_", ()))
+    groups = chosen.groups
+    if groups is not None:
+        labels, groups = np.unique(groups, return_inverse=True)
+        groups = groups.reshape(-1)
+    design = Design(
+        chosen[index].pairs if whole else chosen.pairs,
+        lambda: embed(chosen.items),
+        reward=None if estimator is None else reward,
+        coef=coef,
+        alpha=getattr(estimator, "alpha_", None),
+        heads=getattr(estimator, "head_coefs_", None),
+        past=past_information,
+        past_differences=None if past is None else past_differences,
+        groups=groups,
+        past_counts=None if groups is None else past_counts,
+        target=None if target is None else target_moment,
+        device=device,
+        **plan,
+    )
+    return design
+
+
+def _embedder(estimator, executor):
+    """Items to last-layer features: themselves, before there is a model."""
+    if estimator is None:
+
+        def embed(items):
+            check_numeric(items, "a query without an estimator")
+            items = check_array(items, accept_sparse="csr", dtype=np.float64)
+            return items.toarray() if hasattr(items, "toarray") else items
+
+        return embed
+
+    def embed(items):
+        if not hasattr(estimator, "embed"):
+            raise TypeError(
+                "this strategy needs an estimator with embed(items), such as "
+                f"BradleyTerryRegressor. Got {type(estimator).__name__}."
+            )
+        return _map_blocks(executor, estimator.embed, items)
+
+    return embed
+
+
+def _own_information(estimator, n_embedding):
+    """Fisher information that the estimator kept; zeros where it has none."""
+    information = getattr(estimator, "information_", np.zeros((n_embedding,) * 2))
+    if information is None:
+        raise ValueError(
+            "past must be given, because the estimator kept no information_ "
+            "(its embedding is too wide). Got None. Pass the comparisons "
+            "asked so far, or reduce the items first."
+        )
+    return information
+
+
+def _as_pairs(target):
+    """A target as comparisons: every pair of it, if it is items."""
+    if is_comparisons(target):
+        return check_some_pairs(target)
+    return check_some_pairs(Comparisons.all_pairs(target))
+
+
+def _some_pairs(comparisons):
+    """Its pairs, or a fixed random sample of very many."""
+    if len(comparisons) <= MAX_TARGET_PAIRS:
+        return comparisons.pairs
+    rng = np.random.RandomState(0)
+    return comparisons[sample_indices(len(comparisons), MAX_TARGET_PAIRS, rng)].pairs
+
+
+def _open(estimator):
+    """The item steps (fitted pipelines), and the fitted model that follows them."""
+    item_steps = []
+    if estimator is not None:
+        check_is_fitted(estimator)
+    while True:
+        if hasattr(estimator, "best_estimator_"):  # a search
+            estimator = estimator.best_estimator_
+        elif hasattr(estimator, "teach") and hasattr(estimator, "estimator_"):
+            # A learner. Without teach, estimator_ is an ensemble's unfitted template.
+            estimator = estimator.estimator_
+        elif isinstance(estimator, Pipeline):
+            item_steps += [estimator[:-1]] if len(estimator) > 1 else []
+            estimator = estimator[-1]
+        else:
+            return item_steps, estimator
+
+
+def _device_of(estimator):
+    """The model's device, or the CPU where it is not here or means something else."""
+    try:
+        return resolve_device(getattr(estimator, "device", None) or "auto")
+    except (TypeError, ValueError):
+        return resolve_device("cpu")
+
+
+def _map_blocks(executor, function, items):
+    if executor is None or items.shape[0] <= BLOCK_SIZE:
+        return function(items)
+    starts = range(0, items.shape[0], BLOCK_SIZE)
+    blocks = [items[start : start + BLOCK_SIZE] for start in starts]
+    return np.concatenate(list(executor.map(function, blocks)))
