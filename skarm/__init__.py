@@ -5,8 +5,9 @@ Bradley–Terry reward model on their answers, and see how sure it is.
 
 ==================  ==============================================================
 `comparisons`       the data convention: items, pairs, outcomes (start here)
-`bradley_terry`     the reward model; `_likelihood` (formulas), `_linear` (exact fit
-                    and evidence), `_networks` and `_training` (MLP), `_posterior`
+`bradley_terry`     the reward model; `_likelihood` (formulas), `_linear` and
+                    `_newton` (exact fit), `_evidence` (alpha), `_networks` and
+                    `_training` (MLP), `_choice` (MLP or linear), `_posterior`
 `sampler`           which pairs to ask: `strategies` on a `Design`; `_fisher` (the
                     information), `_all_pairs` and `_pair_scan` (among every pair)
 `learner`           the loop of asking, answering and refitting

@@ -8,69 +8,193 @@ penalised negative log-likelihood is
 with comparison weights c_k. Everything goes through the items: with the signed
 incidence matrix B (n, m) of the pairs, s = B Z w, the gradient is Zᵀ Bᵀ c(p - y), and
 the information is Zᵀ (Bᵀ diag(c v) B) Z, v = p (1 - p): the matrix in the middle is a
-sparse graph Laplacian, so the (n, d) differences are never formed.
+sparse graph Laplacian, so the (n, d) differences are never formed, and B neither.
+
+Two losses share one interface, so that one Newton's method serves both:
+`BradleyTerryLoss` in the coefficients w, and `DualLoss` in the weights u of the
+differences, w = Xᵀ u, which is smaller where comparisons are fewer than features.
 """
+
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
+from scipy.linalg import LinAlgError, cho_solve, cholesky
 from scipy.special import expit
 
-__all__ = ["BradleyTerryLoss", "incidence", "information"]
+__all__ = [
+    "BradleyTerryLoss",
+    "DualLoss",
+    "aggregate",
+    "information",
+]
+
+#: Items of more numbers than this are used as they are, block by block; smaller ones
+#: are worth a copy.
+LARGE = 2**22
+#: Items per block.
+BLOCK_ROWS = 1024
 
 
-def incidence(pairs, n_items):
-    """Signed incidence matrix: +1 at the first, -1 at the second item of each row.
+def aggregate(pairs, y, weights, n_items):
+    """Make one comparison of all that name the same two items.
 
     Parameters
     ----------
-    pairs : ndarray of shape (n_pairs, 2)
-        Item indices.
+    pairs, y, weights
+        Comparisons; weights positive.
     n_items : int
-        Number of columns.
+        How many items there are.
 
     Returns
     -------
-    B : csr_array of shape (n_pairs, n_items)
-        ``B @ Z`` are the differences of the rows of Z.
+    pairs, y, weights
+        First < second, sorted, no pair twice; the weight is the sum, the outcome the
+        weighted mean. The likelihood is the same but for a constant.
     """
-    n = len(pairs)
-    data = np.tile([1.0, -1.0], n)
-    indptr = np.arange(0, 2 * n + 1, 2)
-    return sparse.csr_array((data, pairs.reshape(-1), indptr), shape=(n, n_items))
+    first, second = pairs.T
+    flip = first > second
+    wins = weights * np.where(flip, 1 - y, y)
+    code = np.where(flip, second * n_items + first, first * n_items + second)
+    if n_items**2 <= 4 * len(code):  # a count per cell is faster than sorting
+        total = np.bincount(code, weights, n_items**2)
+        codes = np.flatnonzero(total)
+        total, wins = total[codes], np.bincount(code, wins, n_items**2)[codes]
+    else:
+        codes, code = np.unique(code, return_inverse=True)
+        total, wins = np.bincount(code, weights), np.bincount(code, wins)
+    return np.column_stack(divmod(codes, n_items)), wins / total, total
 
 
-def information(items, B, weights):
-    """Σ_k weights_k x_k x_kᵀ over the differences x = B @ items, not forming them.
+def information(items, pairs, weights):
+    """Σ_k weights_k x_k x_kᵀ over the differences x of pairs, not forming them.
 
     Parameters
     ----------
     items : ndarray or CSR of shape (n_items, n_features)
         Z.
-    B : csr_array of shape (n_pairs, n_items)
-        Incidence of the pairs.
+    pairs : ndarray of shape (n_pairs, 2) or None
+        First and second item; None where the items are differences already.
     weights : ndarray of shape (n_pairs,)
         For the Fisher information, p (1 - p) times the comparison's weight.
 
     Returns
     -------
     information : ndarray of shape (n_features, n_features), float64
-        Symmetric positive semi-definite. Costs O(n_pairs + n_items d²).
+        Symmetric positive semi-definite. Costs O(n_pairs d + n_items d²). Products of
+        large float32 items are float32 within a block, and summed over blocks in
+        float64: entries are within about 1e-6 of the largest.
     """
-    laplacian = B.T @ (B * weights[:, None]).tocsr()
-    product = items.T @ (laplacian @ items)
-    product = product.toarray() if sparse.issparse(product) else product
-    return (product + product.T) / 2
+    if pairs is None:
+        if sparse.issparse(items):
+            return (items.T @ items.multiply(weights[:, None])).toarray()
+        scaled = items * np.sqrt(weights)[:, None]
+        return scaled.T @ scaled
+    n_items = items.shape[0]
+    first, second = pairs.T
+    degree = np.bincount(first, weights, n_items) + np.bincount(
+        second, weights, n_items
+    )
+    # The Laplacian is D - U - Uᵀ, so half of it will do: H = G + Gᵀ.
+    half = sparse.csr_array((-weights, (first, second)), shape=(n_items, n_items))
+    if sparse.issparse(items):
+        half = half + sparse.diags_array(degree / 2)
+        product = (items.T @ (half @ items)).toarray()
+        return product + product.T
+    half = half.astype(items.dtype)
+    shift = items.mean(axis=0)  # the level of the items would cost digits
+    product = np.zeros((items.shape[1], items.shape[1]))
+    for start in range(0, n_items, BLOCK_ROWS):
+        rows = slice(start, start + BLOCK_ROWS)
+        block = items[rows] - shift
+        moved = half[rows]
+        image = moved @ items
+        image -= np.multiply.outer(moved.sum(axis=1), shift)
+        image += (degree[rows, None] / 2).astype(items.dtype) * block
+        product += block.T @ image
+    return product + product.T
 
 
-class BradleyTerryLoss:
+class Factor(NamedTuple):
+    """Cholesky factor of a Hessian plus alpha I."""
+
+    lower: np.ndarray
+    root: np.ndarray | None
+
+    def solve(self, gradient):
+        """Newton's step."""
+        if self.root is None:
+            return cho_solve((self.lower, True), gradient, check_finite=False)
+        step = cho_solve((self.lower, True), gradient / self.root, check_finite=False)
+        return self.root * step
+
+    def half_log_det(self):
+        """Half the log determinant of the factored matrix."""
+        return np.log(self.lower.diagonal()).sum()
+
+
+class Hessian(NamedTuple):
+    """Of the misfit: H itself, or for the dual S K S and the diagonal of S."""
+
+    matrix: np.ndarray
+    root: np.ndarray | None = None
+
+    def factor(self, alpha):
+        """Factor the sum with alpha I.
+
+        Where alpha drowns in rounding, a larger ridge takes its place. That makes a
+        Newton step shorter in directions that no answer informs, and moves no solution.
+        """
+        diagonal = self.matrix.diagonal().copy()
+        largest = diagonal.max(initial=0)
+        while True:
+            np.fill_diagonal(self.matrix, diagonal + alpha)
+            try:
+                lower = cholesky(self.matrix, lower=True, check_finite=False)
+                break
+            except LinAlgError:
+                alpha = max(10 * alpha, np.finfo(float).eps * largest)
+        np.fill_diagonal(self.matrix, diagonal)
+        return Factor(lower, self.root)
+
+
+class _Outcomes:
+    """What depends on the logits alone."""
+
+    def __init__(self, y, weights):
+        self.weights, self.wins = weights, weights * y
+
+    def misfit(self, logits):
+        """Σ c [log(1 + eˢ) - y s]."""
+        softplus = np.maximum(logits, 0) + np.log1p(np.exp(-np.abs(logits)))
+        return self.weights @ softplus - self.wins @ logits
+
+    def residual(self, logits):
+        """C (p - y)."""
+        return self.weights * expit(logits) - self.wins
+
+    def variance(self, logits):
+        """C p (1 - p)."""
+        p = expit(logits)
+        return self.weights * p * (1 - p)
+
+    def value(self, coef, alpha):
+        """f, the penalised negative log-likelihood."""
+        logits = self.logits(coef)
+        return self.misfit(logits) + alpha / 2 * self.inner(coef, coef, logits)
+
+
+class BradleyTerryLoss(_Outcomes):
     """Penalised negative log-likelihood of comparisons under a linear reward.
 
     Parameters
     ----------
-    items : ndarray or CSR of shape (n_items, n_features), float64
-        Z.
-    pairs : ndarray of shape (n_pairs, 2)
-        First and second item.
+    items : ndarray or CSR of shape (n_items, n_features)
+        Z. Float64, or larger than `LARGE` numbers and of any precision: then the
+        gradient is still computed in float64, block by block.
+    pairs : ndarray of shape (n_pairs, 2) or None
+        First and second item; None where the items are differences already.
     y : ndarray of shape (n_pairs,)
         Outcomes in [0, 1].
     weights : ndarray of shape (n_pairs,)
@@ -78,49 +202,171 @@ class BradleyTerryLoss:
     """
 
     def __init__(self, items, pairs, y, weights):
-        self.items, self.y, self.weights = items, y, weights
-        self.B = incidence(pairs, items.shape[0])
+        super().__init__(y, weights)
+        self.items, self.pairs = items, pairs
+        self.n_coordinates = items.shape[1]
+        self.is_large = not sparse.issparse(items) and items.size > LARGE
 
     def logits(self, coef):
         """Logits s = B Z w."""
-        return self.B @ (self.items @ coef)
+        if not self.is_large:
+            return self._gap(self.items @ coef)
+        blocks = [block @ coef for _, block in self._blocks()]
+        return self._gap(np.concatenate(blocks))
 
-    def value(self, coef, alpha):
-        """f(w)."""
-        s = self.logits(coef)
-        nll = self.weights @ (np.logaddexp(0, s) - self.y * s)
-        return nll + alpha / 2 * coef @ coef
+    def gradient_at(self, coef, logits, alpha):
+        """∇f(w) = Zᵀ Bᵀ c (p - y) + alpha w."""
+        flow = self._flow(self.residual(logits))
+        if not self.is_large:
+            return self.items.T @ flow + alpha * coef
+        return (
+            sum(block.T @ flow[rows] for rows, block in self._blocks()) + alpha * coef
+        )
+
+    def rough(self, coef, alpha):
+        """Value and gradient by products in the precision of the items."""
+        dtype = self.items.dtype
+        logits = self._gap((self.items @ coef.astype(dtype)).astype(np.float64))
+        flow = self._flow(self.residual(logits)).astype(dtype)
+        value = self.misfit(logits) + alpha / 2 * coef @ coef
+        return value, self.items.T @ flow + alpha * coef
 
     def gradient(self, coef, alpha):
-        """∇f(w) = Zᵀ Bᵀ c (p - y) + alpha w."""
-        residual = self.weights * (expit(self.logits(coef)) - self.y)
-        return self.items.T @ (self.B.T @ residual) + alpha * coef
+        """∇f(w), from w alone."""
+        return self.gradient_at(coef, self.logits(coef), alpha)
 
     def information(self, coef):
         """∇²f(w) - alpha I = Σ c p (1 - p) x xᵀ."""
-        p = expit(self.logits(coef))
-        return information(self.items, self.B, self.weights * p * (1 - p))
+        return self.hessian_at(self.logits(coef)).matrix
+
+    def hessian_at(self, logits):
+        """Hessian of the misfit."""
+        return Hessian(information(self.items, self.pairs, self.variance(logits)))
+
+    def inner(self, left, right, logits_of_right):
+        """Inner product of coefficients."""
+        return left @ right
+
+    def size(self, gradient):
+        """The largest entry of a gradient."""
+        return np.abs(gradient).max(initial=0)
+
+    @cached_property
+    def moment(self):
+        """Σ c x xᵀ, four times the Hessian where all logits are 0."""
+        return information(self.items, self.pairs, self.weights)
 
     def mean_square(self):
         """Weighted mean of ‖x‖² over the comparisons, the scale of the features."""
-        squares = (
-            self.items * self.items
-            if not sparse.issparse(self.items)
-            else (self.items.multiply(self.items))
-        )
-        norms = np.asarray(squares.sum(axis=1)).reshape(-1)
-        gram = (self.B.T @ (self.B * self.weights[:, None]).tocsr()).tocoo()
-        cross = gram.data @ _row_products(self.items, gram.row, gram.col, norms)
-        return max(cross, 0.0) / self.weights.sum()
+        if self.is_large:
+            return np.trace(self.moment) / self.weights.sum()
+        return _mean_square(self._rows(slice(None)), self.weights)
+
+    @cached_property
+    def sketch(self):
+        """The Hessian where all logits are 0, from eight comparisons per coordinate."""
+        n_pairs, d = len(self.weights), self.n_coordinates
+        keep = np.linspace(0, n_pairs - 1, min(8 * d, n_pairs)).astype(np.intp)
+        share = self.weights[keep].sum() / self.weights.sum()
+        matrix = np.zeros((d, d))
+        for start in range(0, len(keep), BLOCK_ROWS):
+            some = keep[start : start + BLOCK_ROWS]
+            rows, weights = self._rows(some), self.weights[some] / share / 4
+            matrix += information(rows, None, weights.astype(rows.dtype))
+        return Hessian(matrix)
+
+    def typical_length(self):
+        """Root mean square of ‖x‖; of a large loss, by its sketch."""
+        if self.is_large:
+            return np.sqrt(4 * np.trace(self.sketch.matrix) / self.weights.sum())
+        return np.sqrt(self.mean_square())
+
+    def _rows(self, keep):
+        if self.pairs is None:
+            return self.items[keep]
+        first, second = self.pairs[keep].T
+        return self.items[first] - self.items[second]
+
+    def _gap(self, rewards):
+        if self.pairs is None:
+            return rewards
+        return rewards[self.pairs[:, 0]] - rewards[self.pairs[:, 1]]
+
+    def _flow(self, values):
+        """Bᵀ values: what an item gains as first, less what it gains as second."""
+        if self.pairs is None:
+            return values
+        m = self.items.shape[0]
+        first, second = self.pairs.T
+        return np.bincount(first, values, m) - np.bincount(second, values, m)
+
+    def _blocks(self):
+        """Float64 copies of the items, a block at a time."""
+        for start in range(0, len(self.items), BLOCK_ROWS // 4):
+            rows = slice(start, start + BLOCK_ROWS // 4)
+            yield rows, self.items[rows].astype(np.float64)
 
 
-def _row_products(items, rows, cols, norms):
-    """zᵀ z' for the given rows, in blocks; the diagonal comes from `norms`."""
-    out = norms[rows].copy()
-    off = np.flatnonzero(rows != cols)
-    for start in range(0, len(off), 4096):
-        block = off[start : start + 4096]
-        left, right = items[rows[block]], items[cols[block]]
-        product = left.multiply(right) if sparse.issparse(left) else left * right
-        out[block] = np.asarray(product.sum(axis=1)).reshape(-1)
-    return out
+class DualLoss(_Outcomes):
+    """The same loss in the weights u of the differences X: w = Xᵀ u, s = K u, K = X Xᵀ.
+
+    The solution has this form, with alpha u = c (y - p). A Newton step costs one
+    Cholesky factor of S K S + alpha I, S = diag(√(c v)), of which the log determinant
+    is that of the Hessian less (d - n) log alpha [1]_.
+
+    Parameters
+    ----------
+    kernel : ndarray of shape (n_pairs, n_pairs)
+        K.
+    y, weights : ndarray of shape (n_pairs,)
+        As for :class:`BradleyTerryLoss`.
+
+    References
+    ----------
+    .. [1] C. E. Rasmussen, C. K. I. Williams, "Gaussian Processes for Machine
+       Learning", 2006, section 3.4.
+    """
+
+    is_large = False
+
+    def __init__(self, kernel, y, weights):
+        super().__init__(y, weights)
+        self.kernel, self.n_coordinates = kernel, len(kernel)
+
+    def logits(self, dual):
+        """Logits s = K u."""
+        return self.kernel @ dual
+
+    def gradient_at(self, dual, logits, alpha):
+        """The e of which Xᵀ e is the gradient in w."""
+        return self.residual(logits) + alpha * dual
+
+    def hessian_at(self, logits):
+        """S K S."""
+        # Where an answer is certain its root is kept from 0, which would divide.
+        root = np.sqrt(np.maximum(self.variance(logits), 1e-60 * self.weights))
+        return Hessian(root[:, None] * self.kernel * root, root)
+
+    def inner(self, left, right, logits_of_right):
+        """Inner product of the coefficients that two duals stand for."""
+        return left @ logits_of_right
+
+    def size(self, gradient):
+        """Euclidean length of the gradient in w, no less than its largest entry."""
+        return np.sqrt(max(gradient @ (self.kernel @ gradient), 0.0))
+
+    def mean_square(self):
+        """Weighted mean of ‖x‖² over the comparisons, the scale of the features."""
+        return self.weights @ self.kernel.diagonal() / self.weights.sum()
+
+    def typical_length(self):
+        """Root mean square of ‖x‖."""
+        return np.sqrt(self.mean_square())
+
+
+def _mean_square(rows, weights):
+    if sparse.issparse(rows):
+        squares = np.asarray(rows.multiply(rows).sum(axis=1)).reshape(-1)
+    else:
+        squares = np.einsum("ij,ij->i", rows, rows)
+    return weights @ squares / weights.sum()

@@ -10,7 +10,14 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-__all__ = ["ACTIVATIONS", "embed", "init_layers", "resolve_device", "to_torch"]
+__all__ = [
+    "ACTIVATIONS",
+    "embed",
+    "embed_arrays",
+    "init_layers",
+    "resolve_device",
+    "to_torch",
+]
 
 ACTIVATIONS = {
     "gelu": torch.nn.functional.gelu,
@@ -109,3 +116,35 @@ def embed(items, layers, activation, chunk_size=16384):
     for weight, bias in layers:
         items = ACTIVATIONS[activation](torch.nn.functional.linear(items, weight, bias))
     return items
+
+
+def embed_arrays(items, weights, biases, activation, device):
+    """Last-layer features of items by a network kept as arrays.
+
+    Parameters
+    ----------
+    items : ndarray of shape (n_items, n_features)
+        Each item once.
+    weights, biases : list of ndarray
+        Of the hidden layers; their dtype is that of the computation.
+    activation : str
+        A key of `ACTIVATIONS`.
+    device : str
+        Where to compute; the CPU where a pickle traveled to a lesser machine.
+
+    Returns
+    -------
+    embedding : ndarray of shape (n_items, n_embedding), float64
+        On the CPU.
+    """
+    try:
+        device = resolve_device(device)
+    except ValueError:
+        device = torch.device("cpu")
+    layers = [
+        (to_torch(weight, device), to_torch(bias, device))
+        for weight, bias in zip(weights, biases, strict=True)
+    ]
+    with torch.no_grad():
+        x = to_torch(np.asarray(items, dtype=weights[0].dtype), device)
+        return embed(x, layers, activation).cpu().numpy().astype(np.float64)

@@ -17,6 +17,8 @@ __all__ = ["TrainedLayers", "canonical_comparisons", "held_out", "train_layers"]
 
 #: An epoch counts as progress when the held-out loss (nats per comparison) falls by it.
 MIN_PROGRESS = 1e-3
+#: Held-out loss this far above its best, in nats, means that answers are memorized.
+MEMORIZING = 0.1
 
 
 class TrainedLayers(NamedTuple):
@@ -192,7 +194,7 @@ def train_layers(
             best = [p.detach().clone() for p in parameters]
         else:
             since += 1
-        if since >= n_iter_no_change:
+        if since >= n_iter_no_change or current > best_loss + MEMORIZING:
             converged = True
             break
     bar.close()

@@ -4,7 +4,6 @@ import warnings
 from numbers import Integral, Real
 
 import numpy as np
-import torch
 from scipy import sparse
 from scipy.special import expit
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -23,10 +22,10 @@ from skarm._checks import (
     read_comparisons,
     read_ratings,
 )
+from skarm._choice import network_pays
 from skarm._heads import fit_heads
-from skarm._likelihood import incidence, information
-from skarm._linear import MAX_DENSE, fit_linear
-from skarm._networks import ACTIVATIONS, embed, resolve_device, to_torch
+from skarm._linear import MAX_DENSE, fit_linear, prepare
+from skarm._networks import ACTIVATIONS, embed_arrays, resolve_device
 from skarm._posterior import LastLayerPosterior
 from skarm._training import canonical_comparisons, held_out, train_layers
 from skarm.metrics import pairwise_accuracy
@@ -43,7 +42,9 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         Σ_k c_k [log(1 + exp(s_k)) - y_k s_k] + alpha/2 ‖w‖²,  s_k = r_first - r_second
 
     which is strictly convex. With hidden layers a network is trained first; then its
-    last, bias-free layer is solved by the same exact fit on the learned embedding.
+    last, bias-free layer is solved by the same exact fit on the learned embedding. A
+    network that predicts held-out comparisons no better than the linear head, by more
+    than a standard error, is dropped, and the model is that head.
 
     Parameters
     ----------
@@ -107,7 +108,9 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     n_iter_ : int
         Newton iterations over the whole search for alpha, or epochs.
     hidden_coefs_, hidden_intercepts_ : list of ndarray
-        Weights (n_out, n_in) and biases of the hidden layers.
+        Weights (n_out, n_in) and biases of the hidden layers. Empty where there are
+        none, or where held-out comparisons did not prefer them to the linear head:
+        `embed` then returns the items, which may be wider.
     validation_loss_ : list of float
         Held-out negative log-likelihood (nats per comparison) after each epoch.
     n_comparisons_ : int
@@ -124,9 +127,14 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
 
     Notes
     -----
-    Items are used once each, however many comparisons name them, and differences are
-    never formed: memory is 8 n_items n_features bytes for the items named, plus a
-    Hessian of at most min(n_features, n_items, n_comparisons)² numbers.
+    Items are used once each, however many comparisons name them, and their differences
+    are formed only where they are fewer than the items, or few. With d = n_features, a
+    linear fit needs, beside the items, 8 n_items d bytes for up to 2²² numbers, and no
+    copy of larger ones; about 50 d² + 200 n_comparisons bytes; and where comparisons
+    are fewer than features, 8 n_comparisons (d + 3 n_comparisons) + 16 d². Products of
+    larger float32 items are float32 on the way and float64 at the end: `coef_` has the
+    accuracy of `tol`, `information_` is within 1e-4 of itself. Time is O(n_items d²) a
+    Hessian, of which there are two, and about eight more for alpha="auto".
 
     Only differences of rewards are informed by answers: the level of a reward (and of
     a prompt, if no comparison crosses prompts) comes from the features alone.
@@ -252,17 +260,22 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         items, pairs, y, weights, item_groups = read(self, X, y, sample_weight, groups)
         self.n_comparisons_ = len(pairs)
         if len(self.hidden_layer_sizes):
-            items, pairs, y, weights = self._fit_layers(
-                *(items, pairs, y, weights, item_groups)
-            )
+            fit, *problem = self._fit_network(items, pairs, y, weights, item_groups)
         else:
-            self.hidden_coefs_, self.hidden_intercepts_ = [], []
-            self.validation_loss_ = []
-        self._fit_last_layer(items, pairs, y, weights)
+            fit, *problem = self._fit_linear(items, pairs, y, weights)
+        self.coef_, self.alpha_ = fit.coef, fit.alpha
+        self.log_evidence_, self.information_ = fit.log_evidence, fit.information
+        self.head_coefs_ = None
+        if self.n_heads:
+            rng = check_random_state(self.random_state)
+            problem = (*prepare(*problem), fit, self.information_)
+            self.head_coefs_ = fit_heads(*problem, n_heads=self.n_heads, rng=rng)
+        if not fit.converged:
+            self._warn_not_converged(f"max_iter={self.max_iter} iterations")
         return self
 
-    def _fit_layers(self, items, pairs, y, weights, item_groups):
-        """Train the hidden layers; returns the comparisons over the embedding."""
+    def _fit_network(self, items, pairs, y, weights, item_groups):
+        """Train hidden layers, solve for the last one; keep them only if that pays."""
         canonical = canonical_comparisons(_dense(items), pairs, y, weights)
         items, pairs, y, weights, source = canonical
         if len(pairs) == 0:
@@ -293,8 +306,22 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         self.validation_loss_ = trained.validation_loss
         self.n_iter_ = trained.n_iter
         if not trained.converged:
-            self._warn_not_converged(f"max_iter={self.max_iter} epochs")
-        return self._embed(items), pairs, y, weights
+            self._warn_not_converged(f"max_iter={self.max_iter} epochs", 4)
+        embedding = self._embed(items)
+        linear = self._solve(items, pairs, y, weights)
+
+        def head(features, *rows):
+            return self._solve(features, *rows, alpha=linear.alpha).coef
+
+        def last_layer(features, *rows):
+            return self._solve(features, *rows).coef
+
+        fits = (items, head), (embedding, last_layer)
+        if network_pays(fits, pairs, y, weights, mask):
+            fit = self._solve(embedding, pairs, y, weights)
+            return fit, embedding, pairs, y, weights
+        self.hidden_coefs_, self.hidden_intercepts_ = [], []
+        return linear, items, pairs, y, weights
 
     def _previous_layers(self, n_features):
         if not (self.warm_start and hasattr(self, "coef_")):
@@ -306,45 +333,33 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         hidden = zip(self.hidden_coefs_, self.hidden_intercepts_, strict=True)
         return [array for layer in hidden for array in layer] + [self.coef_]
 
-    def _fit_last_layer(self, items, pairs, y, weights):
-        """Solve for the last layer exactly, in float64, and keep its information."""
-        items = items.astype(np.float64)
-        if not sparse.issparse(items):  # the same differences, with less rounding
-            items -= items.mean(axis=0)
-        linear = not len(self.hidden_layer_sizes)
+    def _fit_linear(self, items, pairs, y, weights):
+        """Fit a linear head, from the previous one if that is wanted."""
+        self.hidden_coefs_, self.hidden_intercepts_ = [], []
+        self.validation_loss_ = []
         start = None
-        if linear and self.warm_start and hasattr(self, "coef_"):
+        if self.warm_start and hasattr(self, "coef_"):
             start = self.coef_ if len(self.coef_) == items.shape[1] else None
-        fit = fit_linear(
-            *(items, pairs, y, weights),
-            alpha=self.alpha,
+        fit = self._solve(items, pairs, y, weights, start=start)
+        self.n_iter_ = fit.n_iter
+        return fit, items, pairs, y, weights
+
+    def _solve(self, items, pairs, y, weights, *, alpha=None, start=None):
+        """Solve for a last layer exactly, in float64."""
+        return fit_linear(
+            *prepare(items, pairs, y, weights),
+            alpha=alpha or self.alpha,
             tol=self.tol,
-            max_iter=self.max_iter if linear else 100,
+            max_iter=100 if len(self.hidden_layer_sizes) else self.max_iter,
             coef_init=start,
         )
-        self.coef_, self.alpha_ = fit.coef, fit.alpha
-        self.log_evidence_ = fit.log_evidence
-        self.information_ = None
-        if items.shape[1] <= MAX_DENSE:
-            B = incidence(pairs, items.shape[0])
-            p = expit(B @ (items @ fit.coef))
-            self.information_ = information(items, B, weights * p * (1 - p))
-        self.head_coefs_ = None
-        if self.n_heads:
-            rng = check_random_state(self.random_state)
-            problem = (items, pairs, y, weights, fit, self.information_)
-            self.head_coefs_ = fit_heads(*problem, n_heads=self.n_heads, rng=rng)
-        if linear:
-            self.n_iter_ = fit.n_iter
-        if not fit.converged:
-            self._warn_not_converged(f"max_iter={self.max_iter} iterations")
 
-    def _warn_not_converged(self, limit):
+    def _warn_not_converged(self, limit, stacklevel=3):
         warnings.warn(
             f"BradleyTerryRegressor stopped at {limit} before it converged. Raise "
             "max_iter, or scale the features.",
             ConvergenceWarning,
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
 
     def predict(self, X, return_std=False):
@@ -473,24 +488,10 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         """Embedding of checked items: themselves, or the hidden layers' output."""
         if not self.hidden_coefs_:
             return items
-        device = self._prediction_device()
-        dtype = self.hidden_coefs_[0].dtype
-        layers = [
-            (to_torch(weight, device), to_torch(bias, device))
-            for weight, bias in zip(
-                self.hidden_coefs_, self.hidden_intercepts_, strict=True
-            )
-        ]
-        with torch.no_grad():
-            x = to_torch(np.asarray(_dense(items), dtype=dtype), device)
-            return embed(x, layers, self.activation).cpu().numpy().astype(np.float64)
-
-    def _prediction_device(self):
-        """The fitted device, or the CPU where a pickle traveled to a lesser machine."""
-        try:
-            return resolve_device(self.device)
-        except ValueError:
-            return torch.device("cpu")
+        weights, biases = self.hidden_coefs_, self.hidden_intercepts_
+        return embed_arrays(
+            _dense(items), weights, biases, self.activation, self.device
+        )
 
 
 def _dense(embedding):

@@ -14,7 +14,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 
-from skarm import BradleyTerryRegressor, Comparisons, bradley_terry
+from skarm import BradleyTerryRegressor, Comparisons, _linear, bradley_terry
 from skarm._likelihood import BradleyTerryLoss
 
 SMALL_NETWORK = {
@@ -320,7 +320,8 @@ def test_information_is_the_hessian_without_the_prior(labels):
 
 
 def test_too_many_features_keep_no_information_and_say_so(monkeypatch):
-    monkeypatch.setattr(bradley_terry, "MAX_DENSE", 5)
+    for module in (bradley_terry, _linear):
+        monkeypatch.setattr(module, "MAX_DENSE", 5)
     asked, y, _ = simulate()
     model = BradleyTerryRegressor(alpha=1.0).fit(asked, y)
     assert model.information_ is None

@@ -1,5 +1,8 @@
 """The exact linear fit against scikit-learn, scipy and the evidence's own formula."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -8,8 +11,8 @@ from scipy.special import expit
 from scipy.stats import ortho_group
 from sklearn.linear_model import LogisticRegression
 
-from skarm import _linear
-from skarm._linear import fit_linear
+from skarm import _evidence, _linear
+from skarm._linear import fit_linear, prepare
 
 # (n_items, n_features, n_pairs), and the number of coordinates that suffice.
 SHAPES = {
@@ -105,7 +108,7 @@ def evidence_at(alpha, data, monkeypatch):
     """What the package says the evidence is, its search held to (nearly) one alpha."""
     loss = _linear._coordinates(*data)[0]
     sd = np.sqrt(loss.mean_square() / alpha)
-    monkeypatch.setattr(_linear, "PRIOR_SD_RANGE", (sd * 0.9999, sd * 1.0001))
+    monkeypatch.setattr(_evidence, "PRIOR_SD_RANGE", (sd * 0.9999, sd * 1.0001))
     return fit(*data, alpha="auto")
 
 
@@ -131,11 +134,17 @@ def test_fit_equals_direct_minimisation_with_soft_labels_ties_and_weights(name):
 @pytest.mark.parametrize("name", SHAPES)
 def test_coordinates_are_the_fewest_that_hold_the_solution(name):
     shape, n_coordinates = SHAPES[name]
-    loss, expand, contract = _linear._coordinates(*problem(shape))
-    assert loss.items.shape[1] <= n_coordinates
-    z = np.random.default_rng(0).standard_normal(loss.items.shape[1])
-    np.testing.assert_allclose(contract(expand(z)), z, atol=1e-10)
-    assert expand(z) @ expand(z) == pytest.approx(z @ z)  # a rotation
+    data = problem(shape)
+    loss, expand, contract = _linear._coordinates(*data)
+    assert loss.n_coordinates <= n_coordinates
+    z = np.random.default_rng(0).standard_normal(loss.n_coordinates)
+    w = expand(z)
+    assert loss.inner(z, z, loss.logits(z)) == pytest.approx(w @ w)  # a rotation
+    np.testing.assert_allclose(loss.logits(z), differences(*data[:2]) @ w, atol=1e-10)
+    solution = fit(*data)
+    logits = loss.logits(contract(solution.coef, 1.0))
+    expected = differences(*data[:2]) @ solution.coef
+    np.testing.assert_allclose(logits, expected, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", ["items < features", "pairs < items"])
@@ -144,7 +153,7 @@ def test_lbfgs_agrees_with_newton(name, layout, monkeypatch):
     items, pairs, y, c = problem(SHAPES[name][0], labels="soft")
     newton = fit(items, pairs, y, c)
     monkeypatch.setattr(_linear, "MAX_DENSE", 8)
-    monkeypatch.setattr(_linear, "_newton", None)  # must not be needed
+    monkeypatch.setattr(_linear, "descend", None)  # must not be needed
     lbfgs = fit(layout(items), pairs, y, c, tol=1e-9)
     np.testing.assert_allclose(lbfgs.coef, newton.coef, atol=1e-7)
     assert lbfgs.converged
@@ -312,3 +321,54 @@ def test_a_few_answers_do_not_settle_that_all_rewards_are_equal(n):
     pairs = np.arange(2 * n).reshape(-1, 2) % 40
     found = fit(items, pairs, np.ones(n), np.ones(n), alpha="auto")
     assert 0.3 < np.sqrt(2 * 64 / found.alpha) < 10  # nats
+
+
+@pytest.mark.parametrize("n_items", [3, 40])  # counted by cell, or sorted
+def test_prepared_comparisons_have_the_same_fit_and_no_repetitions(n_items):
+    items, pairs, y, _ = problem((n_items, 5, 60), labels="soft")
+    c = np.random.default_rng(6).random(60) + 0.1
+    prepared = prepare(items.astype(np.float32), pairs, y, c)
+    assert len(np.unique(prepared[1], axis=0)) == len(prepared[1]) <= 60
+    assert (prepared[1][:, 0] < prepared[1][:, 1]).all()
+    assert prepared[0].dtype == np.float64 and prepared[3].sum() == pytest.approx(
+        c.sum()
+    )
+    expected = fit(items.astype(np.float32).astype(float), pairs, y, c)
+    np.testing.assert_allclose(fit(*prepared).coef, expected.coef, atol=1e-8)
+
+
+MEMORY = """
+import sys
+from pathlib import Path
+import numpy as np
+from skarm import BradleyTerryRegressor, Comparisons
+
+def status(field):
+    text = Path("/proc/self/status").read_text()
+    return int(text.split(field + ":")[1].split()[0]) * 1024
+
+def data(m, d, n):
+    rng = np.random.default_rng(0)
+    items = rng.standard_normal((m, d), dtype=np.float32)
+    first = rng.integers(0, m, n)
+    pairs = np.column_stack([first, (first + rng.integers(1, m, n)) % m])
+    return Comparisons(items, pairs), rng.integers(0, 2, n).astype(float)
+
+small, large = data(50, 20, 100), data(*map(int, sys.argv[1:]))
+model = BradleyTerryRegressor(alpha=100.0)
+model.fit(*small)
+Path("/proc/self/clear_refs").write_text("5")
+before = status("VmRSS")
+model.fit(*large)
+print(status("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("shape", [(12_000, 600, 100_000), (9_000, 1000, 20_000)])
+def test_memory_of_a_large_fit_is_what_the_docstring_says(shape):
+    _, d, n = shape
+    command = [sys.executable, "-c", MEMORY, *map(str, shape)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True)
+    stated = 50 * d**2 + 200 * n
+    assert stated / 2 < int(out.stdout) < 2 * stated, int(out.stdout) / stated

@@ -26,8 +26,9 @@ MODULES = ["skarm", *(m.name for m in pkgutil.walk_packages([str(ROOT)], "skarm.
 ROOMS = [
     {"exceptions", "_optional", "_items", "_enumeration", "comparisons", "_checks"}
     | {"_callbacks", "_fit_params", "_persistence", "_reprs"},
-    {"_likelihood", "_linear", "_networks", "_fisher", "_exchange", "_criteria"}
-    | {"_pair_pool", "_pair_scan", "_certificate"},
+    {"_likelihood", "_newton", "_evidence", "_linear", "_choice", "_networks"}
+    | {"_fisher", "_exchange", "_criteria", "_pair_pool", "_pair_scan"}
+    | {"_certificate"},
     {"_training", "_heads", "_posterior", "_logit_normal"},
     {"_pair_batch", "_all_pairs", "_all_pairs_v"},
     {"strategies"},

@@ -1,0 +1,187 @@
+"""The prior precision that the Laplace evidence prefers.
+
+    log Z(alpha) = -f(ŵ) + d/2 log alpha - 1/2 log det(H + alpha I)
+
+(MacKay, 1992), at the minimum ŵ of the loss f. A few answers say next to nothing about
+alpha, and the evidence may rise all the way to "all rewards are equal, for certain". So
+τ = sqrt(mean ‖x‖² / alpha), the prior standard deviation of a reward difference, has a
+log-normal prior; a hundred answers outweigh it.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from skarm._likelihood import Hessian
+from skarm._newton import Minimum, descend, newton
+
+__all__ = ["Evidence", "maximize_evidence"]
+
+#: τ is sought in this range,
+PRIOR_SD_RANGE = (1e-2, 1e2)
+#: on this many values of log τ first.
+N_GRID = 9
+#: Median of its prior, in nats, and the standard deviation of its logarithm.
+PRIOR_SD, PRIOR_LOG_SD = 1.5, 1.0
+#: A direction is given up this many nats below the best.
+HOPELESS = 10.0
+#: A fit of the search is done at this Newton decrement per comparison, in nats.
+ENOUGH = 4e-9
+#: log alpha is known to within this when the search ends.
+RESOLUTION = 0.02
+
+
+class Evidence(NamedTuple):
+    """What the search found."""
+
+    alpha: float
+    log_evidence: float
+    minimum: Minimum
+    n_iter: int
+
+
+class _Point(NamedTuple):
+    """The evidence at one alpha."""
+
+    log_alpha: float
+    objective: float
+    ceiling: float  # -f(ŵ), above which no stronger prior can come
+    minimum: Minimum
+
+
+def maximize_evidence(loss, start, threshold, max_iter):
+    """Maximise the log evidence plus log prior over log alpha.
+
+    The objective is evaluated on a grid from its middle outwards, each fit starting
+    where the tangent of a neighbor's solution points, then at the maximum of the
+    polynomial through the five nearest values until that stays. It may have several
+    maxima: a grid point is left out only if it cannot win, because f(ŵ) grows with
+    alpha and so -f(ŵ) bounds the evidence of all stronger priors, or if weaker priors
+    are hopeless already.
+
+    Parameters
+    ----------
+    loss : BradleyTerryLoss or DualLoss
+        Of the comparisons.
+    start : ndarray of shape (n_coordinates,)
+        Where the first fit starts.
+    threshold, max_iter
+        As for :func:`skarm._newton.newton`; of the last fit.
+
+    Returns
+    -------
+    evidence : Evidence
+        Exact at its alpha.
+    """
+    search = _Search(loss, start, max_iter)
+    strongest, weakest = (np.log(search.scale / sd**2) for sd in PRIOR_SD_RANGE)
+    grid = np.linspace(weakest, strongest, N_GRID)
+    middle = N_GRID // 2
+    search.evaluate(grid[middle])
+    for neighbor in (middle - 1, middle + 1):
+        search.evaluate(grid[neighbor])
+    for t in grid[middle + 2 :]:
+        inner = search.best is not search.strongest  # the best needs a neighbor
+        if inner and search.bound_above(t) < search.best.objective:
+            break
+        search.evaluate(t)
+    for t in grid[middle - 2 :: -1]:
+        if search.weakest.objective < search.best.objective - HOPELESS:
+            break
+        search.evaluate(t)
+    search.refine()
+    return search.finish(threshold)
+
+
+class _Search:
+    """The points evaluated so far."""
+
+    def __init__(self, loss, start, max_iter):
+        self.loss, self.start, self.max_iter = loss, start, max_iter
+        self.scale = loss.mean_square() or 1.0
+        self.points, self.n_iter = [], 0
+
+    @property
+    def best(self):
+        return max(self.points, key=lambda point: point.objective)
+
+    @property
+    def weakest(self):
+        return min(self.points, key=lambda point: point.log_alpha)
+
+    @property
+    def strongest(self):
+        return max(self.points, key=lambda point: point.log_alpha)
+
+    def log_prior(self, log_alpha):
+        log_sd = (np.log(self.scale) - log_alpha) / 2
+        return -(((log_sd - np.log(PRIOR_SD)) / PRIOR_LOG_SD) ** 2) / 2
+
+    def bound_above(self, log_alpha):
+        """What the objective at a stronger prior than all so far cannot exceed."""
+        return self.strongest.ceiling + self.log_prior(log_alpha)
+
+    def evaluate(self, log_alpha):
+        alpha = np.exp(log_alpha)
+        coef, hessian = self.start, None
+        if self.loss.is_large:
+            hessian = Hessian(self.loss.moment / 4)
+        if self.points:
+            near = min(self.points, key=lambda p: abs(p.log_alpha - log_alpha))
+            coef, hessian = near.minimum.coef, near.minimum.hessian
+            # d ŵ / d log alpha = -alpha (H + alpha I)⁻¹ ŵ
+            slope = near.minimum.factor.solve(np.exp(near.log_alpha) * coef)
+            coef = coef - (log_alpha - near.log_alpha) * slope
+        found = descend(
+            *(self.loss, coef, alpha, 0.0, self.max_iter),
+            hessian=hessian,
+            enough=ENOUGH * self.loss.weights.sum(),
+        )
+        if found.factor is None:  # it started at the solution
+            found = self.with_hessian(found, alpha)
+        self.n_iter += found.n_iter
+        value = self.log_evidence(found, log_alpha)
+        objective = value + self.log_prior(log_alpha)
+        self.points.append(_Point(log_alpha, objective, -found.value, found))
+
+    def with_hessian(self, minimum, alpha):
+        hessian = self.loss.hessian_at(minimum.logits)
+        factor = hessian.factor(alpha)
+        return minimum._replace(hessian=hessian, factor=factor, seen=minimum.logits)
+
+    def log_evidence(self, minimum, log_alpha):
+        occam = self.loss.n_coordinates / 2 * log_alpha - minimum.factor.half_log_det()
+        return float(occam - minimum.value)
+
+    def refine(self):
+        """Interpolate until the maximum stays where it is."""
+        for _ in range(8):
+            best = self.best.log_alpha
+            points = sorted(self.points)
+            t = np.array([point.log_alpha for point in points])
+            rank = int(np.flatnonzero(t == best)[0])
+            low, high = t[max(rank - 1, 0)], t[min(rank + 1, len(t) - 1)]
+            near = np.argsort(np.abs(t - best))[:5]
+            heights = np.array([points[k].objective for k in near])
+            curve = np.polyfit(t[near] - best, heights - heights[0], len(near) - 1)
+            fine = np.linspace(low, high, 401)
+            peak = fine[np.argmax(np.polyval(curve, fine - best))]
+            if abs(peak - best) < RESOLUTION:
+                if high - low < 3:
+                    break
+                # Three distant values say too little: look on the higher side.
+                upward = points[min(rank + 1, len(t) - 1)].objective
+                downward = points[max(rank - 1, 0)].objective
+                peak = best + 0.5 * (high - best if upward > downward else low - best)
+            self.evaluate(peak)
+
+    def finish(self, threshold):
+        """Converge at the best alpha, and evaluate its evidence exactly."""
+        log_alpha = self.best.log_alpha
+        alpha = np.exp(log_alpha)
+        coef = self.best.minimum.coef
+        found = newton(self.loss, coef, alpha, threshold, self.max_iter)
+        if found.seen is None or not self.loss.is_large:
+            found = self.with_hessian(found, alpha)
+        value = self.log_evidence(found, log_alpha)
+        return Evidence(float(alpha), value, found, self.n_iter + found.n_iter)

@@ -1,0 +1,168 @@
+"""Minimise a Bradley–Terry loss for a given prior precision."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import solve_triangular
+from scipy.optimize import minimize
+
+from skarm._likelihood import Factor, Hessian
+
+__all__ = ["Minimum", "descend", "lbfgs", "newton"]
+
+#: The rough descent ends when a step lowers the loss by less than this share.
+ROUGH = 1e-10
+
+
+class Minimum(NamedTuple):
+    """Where a minimisation ended."""
+
+    coef: np.ndarray
+    logits: np.ndarray
+    value: float
+    hessian: Hessian | None  # the last computed, and its factor; None if none was
+    factor: Factor | None
+    seen: np.ndarray | None  # the logits at which it was computed
+    n_iter: int
+    converged: bool
+
+
+def newton(loss, coef, alpha, threshold, max_iter, *, enough=0.0):
+    """Newton's method with backtracking; quadratic near the solution.
+
+    Where the items are large a Hessian is used again as long as the gradient falls
+    tenfold with each step.
+
+    Parameters
+    ----------
+    loss : BradleyTerryLoss or DualLoss
+        What to minimise.
+    coef : ndarray of shape (n_coordinates,)
+        Where to start.
+    alpha : float
+        Prior precision.
+    threshold : float
+        Size of the gradient at which to stop.
+    max_iter : int
+        Steps.
+    enough : float, default=0
+        Stop also after a step whose Newton decrement, twice the fall of the loss in
+        nats that it promises, is no more than this.
+
+    Returns
+    -------
+    minimum : Minimum
+        With the gradient at or below the threshold, if it converged.
+    """
+    logits = loss.logits(coef)
+    square = loss.inner(coef, coef, logits)
+    value = loss.misfit(logits) + alpha / 2 * square
+    hessian = factor = seen = None
+    size, converged = np.inf, False
+    for n_iter in range(max_iter + 1):
+        last, gradient = size, loss.gradient_at(coef, logits, alpha)
+        size = loss.size(gradient)
+        converged = size <= threshold
+        if converged or n_iter == max_iter:
+            break
+        if factor is None or not loss.is_large or size > last / 10:
+            hessian, seen = loss.hessian_at(logits), logits
+            factor = hessian.factor(alpha)
+        step = factor.solve(gradient)
+        moved = loss.logits(step)
+        decrement = loss.inner(gradient, step, moved)
+        cross = loss.inner(coef, step, moved)
+        length = loss.inner(step, step, moved)
+        rate = 1.0
+        while True:
+            new_logits = logits - rate * moved
+            new_square = square - 2 * rate * cross + rate**2 * length
+            new = loss.misfit(new_logits) + alpha / 2 * new_square
+            # Near the solution the decrease drowns in rounding: accept the step.
+            if new <= value - 1e-4 * rate * decrement + 1e-12 * abs(value):
+                break
+            rate /= 2
+        coef = coef - rate * step
+        logits, square, value = new_logits, new_square, new
+        if decrement <= enough:
+            converged = True
+            n_iter += 1
+            break
+    return Minimum(coef, logits, value, hessian, factor, seen, n_iter, bool(converged))
+
+
+def descend(loss, coef, alpha, threshold, max_iter, *, hessian=None, enough=0.0):
+    """Minimise by Newton's method; where items are large, after a rougher descent.
+
+    With H + alpha I = L Lᵀ, L-BFGS works on Lᵀ w, where the loss is nearly round, by
+    products in the precision of the items. Newton's method then needs one Hessian.
+
+    Parameters
+    ----------
+    loss, coef, alpha, threshold, max_iter, enough
+        As for :func:`newton`.
+    hessian : Hessian, default=None
+        Of the misfit of a large loss, anywhere near; if None, a sketch of it.
+
+    Returns
+    -------
+    minimum : Minimum
+        As of :func:`newton`.
+    """
+    if not loss.is_large:
+        return newton(loss, coef, alpha, threshold, max_iter, enough=enough)
+    lower = (hessian or loss.sketch).factor(alpha).lower
+
+    ftol = max(ROUGH, enough / loss.weights.sum() / 4)
+
+    def objective(white):
+        coef = solve_triangular(lower, white, lower=True, trans=1, check_finite=False)
+        value, gradient = loss.rough(coef, alpha)
+        return value, solve_triangular(lower, gradient, lower=True, check_finite=False)
+
+    found = minimize(
+        *(objective, lower.T @ coef),
+        jac=True,
+        method="L-BFGS-B",
+        options={
+            "maxiter": max_iter,
+            "gtol": 0,
+            "ftol": ftol,
+            "maxcor": 10,
+            "maxls": 6,
+        },
+    )
+    coef = solve_triangular(lower, found.x, lower=True, trans=1)
+    n_iter = int(found.nit)
+    minimum = newton(loss, coef, alpha, threshold, max_iter - n_iter, enough=enough)
+    return minimum._replace(n_iter=n_iter + minimum.n_iter)
+
+
+def lbfgs(loss, coef, alpha, threshold, max_iter):
+    """L-BFGS, for more coordinates than a dense Hessian allows.
+
+    Parameters
+    ----------
+    loss, coef, alpha, threshold, max_iter
+        As for :func:`newton`.
+
+    Returns
+    -------
+    coef : ndarray of shape (n_coordinates,)
+        The solution.
+    n_iter : int
+        Iterations.
+    converged : bool
+        Whether the gradient got as small as values in float64 can show.
+    """
+    found = minimize(
+        lambda w: (loss.value(w, alpha), loss.gradient(w, alpha)),
+        coef,
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": max_iter, "gtol": threshold, "ftol": 0, "maxcor": 20},
+    )
+    # A line search sees values, which hide gradients below √ε of the greatest possible.
+    hidden = 1e-7 * np.sqrt(loss.mean_square()) * loss.weights.sum() / 2
+    done = np.abs(loss.gradient(found.x, alpha)).max() <= max(10 * threshold, hidden)
+    return found.x, int(found.nit), bool(done)

@@ -1,0 +1,74 @@
+"""The search for alpha against brute force over a dense grid."""
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from skarm import _evidence, _linear
+from skarm._evidence import maximize_evidence
+from skarm._newton import newton
+
+
+def problem(seed):
+    """Few or many answers, of any strength, to any kind of pairs."""
+    rng = np.random.default_rng(seed)
+    n_pairs, d = rng.choice([1, 2, 5, 12, 40, 150, 600]), rng.choice([1, 3, 20, 90])
+    items = rng.standard_normal((rng.choice([4, 30, 200]), d))
+    items *= np.arange(1.0, d + 1) ** -rng.choice([0.0, 1.0])
+    if rng.random() < 0.3:  # heavy tails
+        items /= rng.random((len(items), 1)) ** 2
+    first = rng.integers(0, len(items), n_pairs)
+    second = (first + rng.integers(1, len(items), n_pairs)) % len(items)
+    gap = (items[first] - items[second]) @ rng.standard_normal(d)
+    gap *= rng.choice([0.0, 1.0, 10.0]) / max(np.abs(gap).mean(), 1e-9)
+    y = (rng.random(n_pairs) < expit(gap)).astype(float)
+    weights = rng.choice([1.0, 3.0], n_pairs)
+    return items, np.column_stack([first, second]), y, weights
+
+
+def objective(loss, log_alpha):
+    """Log evidence plus log prior, by a fit from zero."""
+    alpha = np.exp(log_alpha)
+    found = newton(loss, np.zeros(loss.n_coordinates), alpha, 1e-9, 200)
+    factor = loss.hessian_at(found.logits).factor(alpha)
+    occam = loss.n_coordinates / 2 * log_alpha - factor.half_log_det()
+    log_sd = (np.log(loss.mean_square()) - log_alpha) / 2
+    return occam - found.value - (log_sd - np.log(1.5)) ** 2 / 2
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_no_alpha_of_a_dense_grid_is_better_than_the_one_found(seed):
+    loss = _linear._coordinates(*problem(seed))[0]
+    start = np.zeros(loss.n_coordinates)
+    found = maximize_evidence(loss, start, 1e-9, 200)
+    log_scale = np.log(loss.mean_square())
+    grid = log_scale - 2 * np.log(np.geomspace(*_evidence.PRIOR_SD_RANGE, 81))
+    best = max(objective(loss, t) for t in grid)
+    reached = objective(loss, np.log(found.alpha))
+    assert reached >= best - 2e-3
+    log_sd = (log_scale - np.log(found.alpha)) / 2
+    prior = (log_sd - np.log(1.5)) ** 2 / 2
+    assert found.log_evidence - prior == pytest.approx(reached, abs=1e-6)
+    assert found.minimum.converged
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_search_is_a_few_fits_long(seed, monkeypatch):
+    loss = _linear._coordinates(*problem(seed))[0]
+    n_points = []
+    evaluate = _evidence._Search.evaluate
+
+    def counted(search, log_alpha):
+        n_points.append(log_alpha)
+        evaluate(search, log_alpha)
+
+    monkeypatch.setattr(_evidence._Search, "evaluate", counted)
+    maximize_evidence(loss, np.zeros(loss.n_coordinates), 1e-9, 200)
+    assert len(n_points) <= 12
+
+
+def test_the_start_decides_nothing():
+    loss = _linear._coordinates(*problem(3))[0]
+    cold = maximize_evidence(loss, np.zeros(loss.n_coordinates), 1e-9, 200)
+    warm = maximize_evidence(loss, cold.minimum.coef + 0.1, 1e-9, 200)
+    assert warm.alpha == pytest.approx(cold.alpha, rel=1e-3)
