@@ -12,6 +12,15 @@ version = re.search(
 
 plot = ["matplotlib>=3.8"]
 parquet = ["pandas>=2.2", "pyarrow>=15"]
+trl = ["trl>=1.16"]
+docs = [
+    *plot,
+    *parquet,
+    "sphinx>=8.1",
+    "sphinx-gallery>=0.19",
+    "numpydoc>=1.9",
+    "pydata-sphinx-theme>=0.16",
+]
 test = [*plot, *parquet, "pytest>=8", "hypothesis>=6.100", "modAL-python>=0.4.2"]
 
 setup(
@@ -36,6 +45,8 @@ setup(
     extras_require={
         "plot": plot,
         "parquet": parquet,
+        "trl": trl,
+        "docs": docs,
         "test": test,
         "dev": [*test, "ruff>=0.8", "build"],
     },
