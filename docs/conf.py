@@ -4,6 +4,7 @@ import importlib
 import os
 import pkgutil
 import re
+import shutil
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no example needs the network
@@ -31,8 +32,8 @@ html_sidebars = {"**": ["sidebar-nav-bs.html"]}
 default_role = "literal"
 
 autosummary_generate = True
-numpydoc_class_members_toctree = False
-numpydoc_show_inherited_class_members = False
+numpydoc_show_class_members = False  # autodoc documents them in full
+templates_path = ["_templates"]
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
@@ -51,7 +52,6 @@ def write_strategies(path):
     table = skarm.strategies.strategy_table("frame")
     columns = ["name", "family", "needs_model", "batch_aware", "cost", "source"]
     table = table[columns].replace({True: "yes", False: "no"})
-    path.parent.mkdir(exist_ok=True)
     table.rename(columns=lambda name: name.replace("_", " ")).to_csv(path, index=False)
 
 
@@ -71,21 +71,29 @@ def write_reference(path):
         text = f".. automodule:: {name}\n   :no-members:\n\n.. currentmodule:: {name}\n"
         table = ".. autosummary::\n   :toctree: reference\n   :nosignatures:\n\n"
         parts += [title, text, table + "".join(f"   {x}\n" for x in public)]
-    content = "\n".join(parts)
-    if not path.exists() or path.read_text(encoding="utf-8") != content:
-        path.write_text(content, encoding="utf-8")
+    path.write_text("\n".join(parts), encoding="utf-8")
 
 
-def keep_bars(app, what, name, obj, options, lines):
-    """In our pages |x| is an absolute value, never a substitution."""
+def keep_signs(app, what, name, obj, options, lines):
+    """In our pages |x| is an absolute value, and coef_ a name: neither refers."""
+    signs = re.compile(r"\|(?=\S)|(?<=\w)_(?![\w`])")
     lines[:] = [
-        line if ">>>" in line or "``" in line else re.sub(r"\|(?=\S)", r"\|", line)
+        line if ">>>" in line or "``" in line else signs.sub(r"\\\g<0>", line)
         for line in lines
     ]
 
 
+def skip_foreign(app, what, name, obj, skip, options):
+    """Leave out what scikit-learn adds to every estimator, set_fit_request and such."""
+    return True if re.fullmatch(r"set_\w+_request", name) else None
+
+
 def setup(app):
     """Write what is taken from the code, before Sphinx looks for its sources."""
-    write_strategies(Path(app.srcdir, "reference", "strategies.csv"))
+    folder = Path(app.srcdir, "reference")
+    shutil.rmtree(folder, ignore_errors=True)  # pages of what is no longer there
+    folder.mkdir()
+    write_strategies(folder / "strategies.csv")
     write_reference(Path(app.srcdir, "reference.rst"))
-    app.connect("autodoc-process-docstring", keep_bars)
+    app.connect("autodoc-process-docstring", keep_signs)
+    app.connect("autodoc-skip-member", skip_foreign)
