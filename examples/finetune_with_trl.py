@@ -14,7 +14,6 @@ folder or name, a real one takes its place.
 """
 
 import argparse
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -35,6 +34,7 @@ from skarm import (
 from skarm._optional import import_optional
 from skarm.annotators import SimulatedAnnotator
 from skarm.datasets import load_assistant_answers
+from skarm.io import ItemText, write_trl
 from skarm.metrics import grouped_spearman
 from skarm.text import SentenceEmbedder, train_static_embedding
 
@@ -57,23 +57,6 @@ def ask(texts, ratings, prompts, folder, args):
         _, asked = learner.query(pool, n_pairs=args.pairs)
         learner.teach(asked, annotator(asked))
     return learner
-
-
-def as_trl_rows(learner, prompts, responses):
-    """Answers as TRL reads them: prompt, chosen, rejected; a tie has no chosen one."""
-    rows = []
-    for (first, second), y in zip(learner.asked_.pairs, learner.y_, strict=True):
-        if y == 0.5 or np.isnan(y):
-            continue
-        chosen, rejected = (first, second) if y > 0.5 else (second, first)
-        rows.append(
-            {
-                "prompt": str(prompts[chosen]),
-                "chosen": f"\n\n{responses[chosen]}",
-                "rejected": f"\n\n{responses[rejected]}",
-            }
-        )
-    return rows
 
 
 def build_tiny_model(texts, folder, seed):
@@ -170,13 +153,15 @@ def main():
     parser.add_argument("--epochs", type=float, default=3)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="keep the rows for TRL in this file")
+    parser.add_argument(
+        "--out", type=Path, help="keep what TRL learns from in this .jsonl file"
+    )
     args = parser.parse_args()
     import_optional("trl", needed_by="finetune_with_trl.py", extra="trl")
 
     data = load_assistant_answers()
-    texts = [
-        f"{prompt}\n\n{response}"
+    texts = [  # each remembers its prompt and response, for write_trl
+        ItemText(f"{prompt}\n\n{response}", f"{prompt}\n\n", response)
         for prompt, response in zip(data.prompts, data.responses, strict=True)
     ]
     texts = np.array(texts, dtype=object)
@@ -187,9 +172,7 @@ def main():
         learner = ask(
             *(texts[known], data.ratings[known], data.groups[known]), folder, args
         )
-        rows = as_trl_rows(learner, data.prompts[known], data.responses[known])
-        if args.out:
-            args.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        rows = write_trl(learner.asked_, learner.y_, args.out)
         model = args.model or build_tiny_model(
             texts[known], Path(folder, "tiny"), args.seed
         )

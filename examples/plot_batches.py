@@ -38,6 +38,6 @@ for ax, (strategy, params) in zip(axes, rules.items(), strict=True):
     ax.scatter(*items.T, s=8, color="0.6")
     for pair in asked.pairs:
         ax.plot(*items[pair].T, color="C0", alpha=0.5)
-    ax.set(title=f"{strategy}: {len(questions)} different questions of 12")
+    ax.set(title=f"{strategy}: {len(questions)} questions")
     print(f"{strategy:>16}: {len(questions):2} questions, log det {log_det(asked):.2f}")
 plt.show()
