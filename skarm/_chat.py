@@ -14,8 +14,8 @@ def render_chat(prompts, responses, model, *, chat_template=None, **options):
     Parameters
     ----------
     prompts : sequence of str, or of lists of messages
-        What was asked: what the user wrote, or a conversation so far, as dicts with
-        ``role`` and ``content``.
+        What was asked: what the user wrote ("" for nothing), or a conversation so far,
+        as dicts with ``role`` and ``content``.
     responses : sequence of str, or of lists of messages
         What was answered, one per prompt: text of the assistant, or messages.
     model : str, path-like, tokenizer or SentenceTransformer
@@ -81,7 +81,9 @@ def render_chat(prompts, responses, model, *, chat_template=None, **options):
 
 
 def _messages(said, role):
-    return [{"role": role, "content": said}] if isinstance(said, str) else list(said)
+    if not isinstance(said, str):
+        return list(said)
+    return [{"role": role, "content": said}] if said or role == "assistant" else []
 
 
 def _name(model):

@@ -27,7 +27,8 @@ def check_template(template):
 def read_texts(X, join=TEMPLATE):
     """Check X; returns a list of str, prompts joined with their responses.
 
-    `join` is a template, or a function of the prompts and the responses.
+    `join` is a template, or a function of the prompts and the responses; that is also
+    asked where texts remember what they were joined from, as those of skarm.io do.
     """
     kind = type(X).__name__
     if hasattr(X, "columns"):  # a data frame
@@ -58,7 +59,10 @@ def read_texts(X, join=TEMPLATE):
                     f"({type(entry).__name__}). Convert or drop it; use '' for no text."
                 )
     if array.ndim == 1 or array.shape[1] == 1:
-        return [str(row[0]) for row in rows]
+        texts = [row[0] for row in rows]
+        if not callable(join) or not all(hasattr(text, "response") for text in texts):
+            return [str(text) for text in texts]
+        rows = [(text.prompt, text.response) for text in texts]
     if callable(join):
         return join(*zip(*rows, strict=True)) if rows else []
     return [join.format(prompt=prompt, response=response) for prompt, response in rows]

@@ -63,7 +63,8 @@ class SentenceEmbedder(
         Instruction that the model puts before each text, such as ``"query: "``.
     template : str, default="{prompt}\n\n{response}"
         How a row with a prompt and a response becomes one text. "chat": by the
-        model's own chat template, as :func:`render_chat` does.
+        model's own chat template, as :func:`render_chat` does; so for texts that
+        :mod:`skarm.io` has read, which remember both.
     pooling : {"auto", "last_token", "mean", "cls"}, default="auto"
         What becomes the vector: the hidden state of the last token of the text, the
         mean over its tokens, or that of its first token. "auto": what the saved model

@@ -12,7 +12,7 @@ import torch
 from numpy.testing import assert_allclose
 from sklearn.base import clone
 
-import skarm
+import skarm.io
 from skarm.text import SentenceEmbedder, render_chat, train_static_embedding
 
 CHAT = (
@@ -242,6 +242,31 @@ class TestChat:
         texts = render_chat([said, said], ["4", answer], tokenizer)
         whole = "<|user|>Hi</s><|assistant|>Hello!</s><|user|>Sum 2 and 2.</s>"
         assert texts == [f"{whole}<|assistant|>4</s>"] * 2
+
+    def test_texts_that_skarm_io_read_are_written_from_their_parts(self, llama):
+        said = [{"role": "user", "content": "Hi"}]
+        rows = [
+            {"prompt": "Sum 2 and 2.", "chosen": "4", "rejected": "5"},
+            {
+                "prompt": said,
+                "chosen": [{"role": "assistant", "content": "Hello!"}],
+                "rejected": [{"role": "assistant", "content": "No."}],
+            },
+        ]
+        items = skarm.io.read_trl(rows).comparisons.items
+        prompts = ["Sum 2 and 2.", "Sum 2 and 2.", said, said]
+        texts = render_chat(prompts, ["4", "5", "Hello!", "No."], llama)
+        ours = embedder(llama, template="chat")
+        assert_allclose(ours.transform(items), ours.transform(texts), atol=1e-6)
+        assert_allclose(  # without, they are the texts that they are
+            embedder(llama).transform(items), ours.transform(list(map(str, items)))
+        )
+
+    def test_nothing_asked_is_nothing_said(self, tokenizer):
+        assert render_chat(["", "a"], ["b", ""], tokenizer) == [
+            "<|assistant|>b</s>",
+            "<|user|>a</s><|assistant|></s>",
+        ]
 
     def test_a_template_of_ones_own_and_its_options(self, llama):
         mine = "{{ greeting }}: {{ messages[-1]['content'] }}"
