@@ -8,6 +8,7 @@ from pathlib import Path
 __all__ = [
     "HELP",
     "POOLING",
+    "gives_empty_text_no_token",
     "identity",
     "load_model",
     "load_tokenizer",
@@ -149,6 +150,14 @@ def load_model(model, device, *, pooling, max_length, truncation_side, model_kwa
             width, POOLING[pooling]
         )
     return loaded
+
+
+def gives_empty_text_no_token(model):
+    """Whether the tokenizer adds no mark; the model then cannot read an empty text."""
+    try:
+        return not model.tokenizer("")["input_ids"]
+    except (AttributeError, TypeError):  # no tokenizer of transformers
+        return False
 
 
 def load_tokenizer(model):

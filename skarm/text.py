@@ -24,6 +24,7 @@ from skarm._embedding_file import embed_to_file
 from skarm._sentence_models import (
     HELP,
     POOLING,
+    gives_empty_text_no_token,
     identity,
     load_model,
     load_tokenizer,
@@ -105,7 +106,8 @@ class SentenceEmbedder(
     is noticed; after any other change to it, call :meth:`clear_cache`.
 
     Texts are padded on the right, and only real tokens are pooled: a vector does not
-    depend on the batch that its text was in, but for rounding.
+    depend on the batch that its text was in, but for rounding. A text without a token
+    has the vector zero.
 
     References
     ----------
@@ -329,15 +331,22 @@ class SentenceEmbedder(
                 "itself. Got one. Pass its folder or name with pooling, to give it "
                 "texts as they are, or leave template as it is."
             )
-        vectors = model.encode(texts, convert_to_numpy=True, **options)
+        asked = texts
+        if not self.prompt and gives_empty_text_no_token(model):
+            asked = [text for text in texts if text] or ["."]  # for its width
+        vectors = model.encode(asked, convert_to_numpy=True, **options)
         vectors = np.asarray(vectors, dtype="<f4")
-        good = vectors.ndim == 2 and len(vectors) == len(texts)
+        good = vectors.ndim == 2 and len(vectors) == len(asked)
         if not (good and np.isfinite(vectors).all()):
             raise ValueError(
                 "model must return one finite vector per text. Got shape "
-                f"{vectors.shape} for {len(texts)} texts, or NaN or infinity in it. "
+                f"{vectors.shape} for {len(asked)} texts, or NaN or infinity in it. "
                 "Pass a SentenceTransformer, loaded in float32."
             )
+        if asked is not texts:
+            rows = dict(zip(asked, vectors, strict=True))
+            zero = np.zeros_like(vectors[0])
+            vectors = [rows[text] if text else zero for text in texts]
         return [vector.tobytes() for vector in vectors]
 
     def _load(self):
@@ -375,7 +384,7 @@ class SentenceEmbedder(
 
     def _signature(self):
         """What the vectors of the model depend on, hashed."""
-        what = [1, identity(self.model), self.prompt]
+        what = [2, identity(self.model), self.prompt]
         options = self._options()
         weights = options.pop("model_kwargs", {})
         where = {"device_map", "max_memory", "offload_folder"}

@@ -153,6 +153,16 @@ class TestPooling:
                 states = model.transformer(ids).last_hidden_state
             assert_allclose(vector, states[0, -1], atol=1e-5)
 
+    @pytest.mark.parametrize("pooling", POOLED)
+    def test_a_text_without_a_token_is_zero(self, llama, tmp_path, pooling):
+        ours = embedder(save_llama(tmp_path, adds_bos=False), pooling=pooling)
+        assert ours.transform([]).shape == (0, WIDTH)
+        assert not ours.transform([""]).any()
+        mixed, alone = ours.transform(["", "Hi", ""]), ours.transform(["Hi"])
+        assert_allclose(mixed, [np.zeros(WIDTH), alone[0], np.zeros(WIDTH)], atol=1e-5)
+        assert ours.set_params(prompt="Say: ").transform([""]).any()
+        assert embedder(llama, pooling=pooling).transform([""]).any()  # its first mark
+
     def test_a_sentence_model_keeps_its_pooling_unless_told(self, llama, tmp_path):
         saved = embedder(llama, pooling="mean")._load()
         saved.save(str(tmp_path), create_model_card=False)
