@@ -13,10 +13,22 @@ version = re.search(
 plot = ["matplotlib>=3.8"]
 parquet = ["pandas>=2.2", "pyarrow>=15"]
 skactiveml = ["scikit-activeml>=1.0"]
+trl = ["trl>=1.16"]
+docs = [
+    *plot,
+    *parquet,
+    "sphinx>=8.1",
+    "sphinx-gallery>=0.19",
+    "numpydoc>=1.9",
+    "pydata-sphinx-theme>=0.16",
+]
+# What the benchmarks and the tests hold skarm against.
+peers = [*skactiveml, "botorch>=0.12", "choix>=0.3", "evalica>=0.3"]
 test = [
     *plot,
     *parquet,
-    *skactiveml,
+    *trl,
+    *peers,
     "pytest>=8",
     "hypothesis>=6.100",
     "modAL-python>=0.4.2",
@@ -46,8 +58,11 @@ setup(
         "plot": plot,
         "parquet": parquet,
         "skactiveml": skactiveml,
+        "trl": trl,
+        "docs": docs,
+        "bench": [*plot, *peers],
         "test": test,
-        "dev": [*test, "ruff>=0.8", "build"],
+        "dev": [*test, *docs, "ruff>=0.8", "build"],
     },
     classifiers=[
         "Intended Audience :: Science/Research",

@@ -1,33 +1,26 @@
-"""Sentence models on disk: find, tell apart, load; train a small one, and save it."""
+"""Models on disk: find them, tell them apart, load them to pool as asked."""
 
 import hashlib
-import json
 import os
 import re
-import shutil
-import tempfile
 from pathlib import Path
-
-import numpy as np
-from scipy import sparse
-from sklearn.utils.extmath import randomized_svd
 
 __all__ = [
     "HELP",
-    "MARKER",
+    "POOLING",
+    "gives_empty_text_no_token",
     "identity",
     "load_model",
+    "load_tokenizer",
     "model_folder",
-    "save_static",
-    "train_tokenizer",
-    "train_vectors",
+    "sentence_modules",
 ]
 
-MARKER = "skarm_static_embedding.json"  # in the folders that we wrote
+POOLING = {"last_token": "lasttoken", "mean": "mean", "cls": "cls"}
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")  # of a published model
 HELP = (
-    "Pass the folder of a saved SentenceTransformer or the name of a published one, "
-    "or make one with skarm.text.train_static_embedding(texts, path)."
+    "Pass the folder of a saved model or the name of a published one, or make one "
+    "with skarm.text.train_static_embedding(texts, path)."
 )
 _FINGERPRINTS = {}  # folder -> (names, sizes and times of its files, their hash)
 
@@ -46,17 +39,33 @@ def model_folder(model):
     )
 
 
-def _commit(name):
-    """Commit of a published model of which this machine has a copy, or None."""
+def _copy(name, *files):
+    """Folder that this machine has of a published model with such a file, or None."""
     from huggingface_hub import try_to_load_from_cache
 
     home = os.environ.get("SENTENCE_TRANSFORMERS_HOME")
     for repo in [name] if "/" in name else [f"sentence-transformers/{name}", name]:
-        for file in ("modules.json", "config.json"):
+        for file in files:
             found = try_to_load_from_cache(repo, file, cache_dir=home)
             if isinstance(found, str):
-                return Path(found).parent.name
+                return Path(found).parent
     return None
+
+
+def _commit(name):
+    """Commit of a published model of which this machine has a copy, or None."""
+    copy = _copy(name, "modules.json", "config.json")
+    return copy and copy.name
+
+
+def _is_plain(model):
+    """Whether it is a transformer that sentence-transformers did not save."""
+    folder = model_folder(model)
+    return (
+        not (folder / "modules.json").exists()
+        if folder
+        else not _copy(model, "modules.json")
+    )
 
 
 def identity(model):
@@ -79,97 +88,90 @@ def identity(model):
     return _FINGERPRINTS[folder][1]
 
 
-def load_model(model, device):
-    from sentence_transformers import SentenceTransformer  # takes seconds to import
-
-    folder = model_folder(model)
-    local = {"local_files_only": True} if folder else {"revision": _commit(model)}
+def sentence_modules():
+    """The building blocks of sentence-transformers, which takes seconds to import."""
     try:
-        return SentenceTransformer(str(folder or model), device=device, **local)
+        from sentence_transformers.sentence_transformer import modules
+    except ImportError:  # sentence-transformers < 6
+        from sentence_transformers import models as modules
+    return modules
+
+
+def _where(model):
+    """First argument and options with which the libraries find the model."""
+    folder = model_folder(model)
+    options = {"local_files_only": True} if folder else {"revision": _commit(model)}
+    return str(folder or model), options
+
+
+def load_model(model, device, *, pooling, max_length, truncation_side, model_kwargs):
+    """Load a SentenceTransformer, to read and pool the tokens as asked."""
+    from sentence_transformers import SentenceTransformer
+
+    path, options = _where(model)
+    options["model_kwargs"] = model_kwargs  # weights, type, devices
+    try:
+        loaded = SentenceTransformer(path, device=device, **options)
     except Exception as error:
         raise OSError(
             f"model={os.fspath(model)!r} could not be loaded: {error}\nWithout a "
             f"network, a published model must be on this machine already. {HELP}"
         ) from error
+    kind = sentence_modules().Pooling
+    places = [place for place, step in enumerate(loaded) if isinstance(step, kind)]
+    if not places:
+        if (pooling, max_length, truncation_side) != ("auto", None, None):
+            raise ValueError(
+                "pooling, max_length and truncation_side need a transformer whose "
+                f"tokens are pooled. Got model={os.fspath(model)!r}, which is none. "
+                "Leave them at their defaults."
+            )
+        return loaded
+    tokenizer = loaded.tokenizer
+    if pooling != "auto" or _is_plain(model):
+        # sentence-transformers 6 would make each text what the user of a chat says.
+        getattr(loaded[0], "modality_config", {}).pop("message", None)
+    # A causal model never looks at what follows, so padding there changes no vector;
+    # on the left it would move the positions of models that count them from the start.
+    tokenizer.padding_side = "right"
+    if tokenizer.pad_token is None:  # masked: which token it is does not matter
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+    if max_length is not None:
+        loaded.max_seq_length = max_length
+    if truncation_side is not None:
+        tokenizer.truncation_side = truncation_side
+    if pooling != "auto":
+        old = loaded[places[0]]
+        width = (
+            getattr(old, "embedding_dimension", None) or old.word_embedding_dimension
+        )
+        # A module's place in the sequence is its name.
+        loaded._modules[list(loaded._modules)[places[0]]] = kind(
+            width, POOLING[pooling]
+        )
+    return loaded
 
 
-def save_static(tokenizer, vectors, path, sizes):
-    """Save as a SentenceTransformer; what is at the path is replaced in one step."""
-    from sentence_transformers import SentenceTransformer
-
+def gives_empty_text_no_token(model):
+    """Whether the tokenizer adds no mark; the model then cannot read an empty text."""
     try:
-        from sentence_transformers.sentence_transformer.modules import StaticEmbedding
-    except ImportError:  # sentence-transformers < 6
-        from sentence_transformers.models import StaticEmbedding
-    module = StaticEmbedding(tokenizer, embedding_weights=vectors)
-    model = SentenceTransformer(modules=[module], device="cpu")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        new = Path(folder, "model")
-        model.save(str(new), create_model_card=False)
-        (new / MARKER).write_text(json.dumps(sizes))
-        shutil.rmtree(path, ignore_errors=True)
-        new.replace(path)
+        return not model.tokenizer("")["input_ids"]
+    except (AttributeError, TypeError):  # no tokenizer of transformers
+        return False
 
 
-def train_tokenizer(texts, vocab_size):
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+def load_tokenizer(model):
+    """The tokenizer of a model on disk, of a SentenceTransformer, or `model` itself."""
+    if not isinstance(model, str | os.PathLike):
+        return getattr(model, "tokenizer", model)
+    from transformers import AutoTokenizer
 
-    def tokenizer(**options):
-        new = Tokenizer(models.WordPiece(unk_token="[UNK]", **options))
-        new.normalizer = normalizers.BertNormalizer()
-        new.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        return new
-
-    # Ties between pieces are broken by the numbers of their parts, which the trainer
-    # gives out in random order: so the single characters are numbered by a first pass.
-    pieces = ["[PAD]", "[UNK]"]
-    for size in (1, vocab_size):
-        draft = tokenizer()
-        draft.train_from_iterator(
-            texts,
-            trainers.WordPieceTrainer(
-                vocab_size=size, special_tokens=pieces, show_progress=False
-            ),
-        )
-        pieces += sorted(set(draft.get_vocab()) - set(pieces))
-    final = tokenizer(vocab=draft.get_vocab())
-    final.add_special_tokens(["[PAD]", "[UNK]"])
-    return final
-
-
-def train_vectors(tokenizer, texts, dim, window, random_state):
-    """PPMI-SVD vectors of the word pieces, float32 of shape (n_pieces, dim)."""
-    n_pieces = tokenizer.get_vocab_size()
-    codes = [code.ids for code in tokenizer.encode_batch(texts)]
-    lengths = np.array([len(code) for code in codes], dtype=np.intp)
-    text = np.repeat(np.arange(len(codes)), lengths)
-    piece = np.array([i for code in codes for i in code], dtype=np.intp)
-    shape = (n_pieces, n_pieces)
-    counts = sparse.csr_array(shape)
-    for lag in range(1, window + 1):
-        near = text[:-lag] == text[lag:]
-        where = piece[:-lag][near], piece[lag:][near]
-        counts = counts + sparse.csr_array((np.ones(near.sum()), where), shape=shape)
-    counts = (counts + counts.T).tocoo()
-    total, (i, j) = counts.sum(axis=1), (counts.row, counts.col)
-    context = total**0.75 / max((total**0.75).sum(), 1.0)
-    ppmi = np.maximum(np.log(counts.data / (total[i] * context[j])), 0.0)
-    if not ppmi.any():
-        raise ValueError(
-            "texts must hold different words that occur together. Got "
-            f"{len(codes)} texts of {len(piece)} word pieces. Give more texts."
-        )
-    if dim > n_pieces:
-        raise ValueError(
-            f"dim must be at most the number of word pieces in texts, {n_pieces}. Got "
-            f"{dim}. Lower it, or give more texts."
-        )
-    ppmi = sparse.csr_array((ppmi, (i, j)), shape=shape)
-    U, S, _ = randomized_svd(ppmi, dim, random_state=random_state)
-    frequency = np.bincount(piece, minlength=n_pieces) / len(piece)
-    vectors = U * np.sqrt(S) * (1e-3 / (1e-3 + frequency))[:, None]
-    share = 1.0 / np.repeat(lengths, lengths)
-    mean = sparse.csr_array((share, (text, piece)), shape=(len(codes), n_pieces))
-    scale = np.sqrt(((mean @ vectors) ** 2).sum(axis=1).mean())
-    return (vectors / scale).astype(np.float32)
+    path, options = _where(model)
+    try:
+        return AutoTokenizer.from_pretrained(path, **options)
+    except Exception as error:
+        raise OSError(
+            f"The tokenizer of model={os.fspath(model)!r} could not be loaded: {error}"
+            "\nA chat is written with its chat template. Pass a chat model, or leave "
+            "template as it is."
+        ) from error

@@ -117,7 +117,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         Comparisons with an outcome and a positive weight.
     n_features_in_ : int
         Number of item features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Where the items were a DataFrame with string column names.
 
     See Also

@@ -1,14 +1,15 @@
-"""Texts to vectors: sentence-transformers as a scikit-learn transformer.
+"""Texts to vectors: language models as a scikit-learn transformer.
 
 :class:`SentenceEmbedder` keeps every vector on disk, so that cross-validation, grid
-search and active learning embed each text once. :func:`train_static_embedding` makes
-a small model from your own texts where none can be downloaded.
+search and active learning embed each text once; :func:`embed_to_file` writes those of
+very many texts to one file and goes on where it was interrupted. :func:`render_chat`
+writes a prompt and its response as a chat model reads them, and
+:func:`train_static_embedding` makes a small model where none can be downloaded.
 """
 
 import hashlib
 import json
 import os
-import string
 import sys
 from numbers import Integral
 from pathlib import Path
@@ -16,22 +17,29 @@ from pathlib import Path
 import numpy as np
 from sklearn import base
 
+from skarm._chat import render_chat
 from skarm._checks import HasMethods, Interval, StrOptions
 from skarm._embedding_cache import DiskStore, MemoryStore, cache_folder
+from skarm._embedding_file import embed_to_file
 from skarm._sentence_models import (
     HELP,
-    MARKER,
+    POOLING,
+    gives_empty_text_no_token,
     identity,
     load_model,
+    load_tokenizer,
     model_folder,
-    save_static,
-    train_tokenizer,
-    train_vectors,
 )
+from skarm._static_embedding import train_static_embedding
+from skarm._texts import TEMPLATE, check_template, read_texts
 
-__all__ = ["SentenceEmbedder", "train_static_embedding"]
+__all__ = [
+    "SentenceEmbedder",
+    "embed_to_file",
+    "render_chat",
+    "train_static_embedding",
+]
 
-_TEMPLATE = "{prompt}\n\n{response}"
 _CHUNK = 1024  # texts that are encoded and stored in one transaction
 
 
@@ -40,6 +48,9 @@ class SentenceEmbedder(
 ):
     r"""Embed texts, or prompts with their responses, each distinct text once.
 
+    The model is a sentence-transformers model, or any transformer of Hugging Face,
+    causal or encoder, whose last hidden states are pooled over the tokens of a text:
+    the embedding of prompt and response on which [1]_ puts its reward heads.
     Stateless: ``transform`` works without ``fit``. The model is loaded when a text
     must be encoded, and left out of pickles.
 
@@ -52,17 +63,32 @@ class SentenceEmbedder(
     prompt : str, default=None
         Instruction that the model puts before each text, such as ``"query: "``.
     template : str, default="{prompt}\n\n{response}"
-        How a row with a prompt and a response becomes one text.
+        How a row with a prompt and a response becomes one text. "chat": by the
+        model's own chat template, as :func:`render_chat` does; so for texts that
+        :mod:`skarm.io` has read, which remember both.
+    pooling : {"auto", "last_token", "mean", "cls"}, default="auto"
+        What becomes the vector: the hidden state of the last token of the text, the
+        mean over its tokens, or that of its first token. "auto": what the saved model
+        says, which may be to write each text as a chat; for a plain transformer what
+        sentence-transformers takes: since its version 6, the last token for an
+        architecture named ``...ForCausalLM``, else the mean.
+    max_length : int, default=None
+        Tokens of a text that are read. None: as many as the model can.
+    truncation_side : {"left", "right"}, default=None
+        Where a longer text is cut. "left" keeps the response. None: as the model says.
     batch_size : int, default=32
-        Texts per forward pass.
+        Texts per forward pass; those of similar length go together.
     normalize : bool, default=False
         Whether to scale vectors to unit length; a zero vector stays zero.
     truncate_dim : int, default=None
         Number of leading coordinates to keep (before ``normalize``). None: all.
     device : str, default=None
         Where a model given by folder or name runs. None: the best there is.
+    model_kwargs : dict, default=None
+        How the weights of a transformer are loaded (``from_pretrained`` of
+        transformers), such as ``{"torch_dtype": "bfloat16", "device_map": "auto"}``.
     dtype : {"float16", "float32", "float64"}, default="float32"
-        Type of the output. Models and cache work in float32.
+        Type of the output. The cache works in float32.
     cache : bool, str or path-like, default=True
         Folder for the vectors. True: ``embeddings`` in the folder named by the
         environment variable ``SKARM_CACHE``, or ``skarm/embeddings`` in the user's
@@ -73,10 +99,20 @@ class SentenceEmbedder(
     Notes
     -----
     The cache has one SQLite file per model (content of its files, or name and
-    commit) and ``prompt``; texts are known by their SHA-256. The other parameters
-    need no new encoding. Processes wait for each other's texts; each 1,024 are kept
+    commit), ``prompt``, ``pooling``, ``max_length``, ``truncation_side`` and
+    ``model_kwargs``; texts are known by their SHA-256. The other parameters need no
+    new encoding. Processes wait for each other's texts; each 1,024 are kept
     once done. The folder must be on a local disk. Further training of a model object
     is noticed; after any other change to it, call :meth:`clear_cache`.
+
+    Texts are padded on the right, and only real tokens are pooled: a vector does not
+    depend on the batch that its text was in, but for rounding. A text without a token
+    has the vector zero.
+
+    References
+    ----------
+    .. [1] Shen, Sun and Ton, "Active reward modeling: adaptive preference labeling
+       for large language model alignment", ICML 2025.
 
     Examples
     --------
@@ -97,10 +133,14 @@ class SentenceEmbedder(
         "model": [str, os.PathLike, HasMethods("encode"), None],
         "prompt": [str, None],
         "template": [str],
+        "pooling": [StrOptions({"auto", *POOLING})],
+        "max_length": [Interval(Integral, 1, None, closed="left"), None],
+        "truncation_side": [StrOptions({"left", "right"}), None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "normalize": ["boolean"],
         "truncate_dim": [Interval(Integral, 1, None, closed="left"), None],
         "device": [str, None],
+        "model_kwargs": [dict, None],
         "dtype": [StrOptions({"float16", "float32", "float64"})],
         "cache": ["boolean", str, os.PathLike],
         "progress": ["boolean", StrOptions({"auto"})],
@@ -111,11 +151,15 @@ class SentenceEmbedder(
         model=None,
         *,
         prompt=None,
-        template=_TEMPLATE,
+        template=TEMPLATE,
+        pooling="auto",
+        max_length=None,
+        truncation_side=None,
         batch_size=32,
         normalize=False,
         truncate_dim=None,
         device=None,
+        model_kwargs=None,
         dtype="float32",
         cache=True,
         progress="auto",
@@ -123,10 +167,14 @@ class SentenceEmbedder(
         self.model = model
         self.prompt = prompt
         self.template = template
+        self.pooling = pooling
+        self.max_length = max_length
+        self.truncation_side = truncation_side
         self.batch_size = batch_size
         self.normalize = normalize
         self.truncate_dim = truncate_dim
         self.device = device
+        self.model_kwargs = model_kwargs
         self.dtype = dtype
         self.cache = cache
         self.progress = progress
@@ -147,7 +195,7 @@ class SentenceEmbedder(
             The same object.
         """
         self._check_parameters()
-        _as_texts(X, self.template)
+        read_texts(X)
         return self
 
     def transform(self, X):
@@ -177,7 +225,7 @@ class SentenceEmbedder(
             model does not return one finite vector per text.
         """
         self._check_parameters()
-        texts = _as_texts(X, self.template)
+        texts = self._texts(X)
         rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
         vectors = self._vectors(list(rows))
         width = self._checked_width(vectors.shape[1])
@@ -213,15 +261,35 @@ class SentenceEmbedder(
             raise ValueError(f"model must be given. Got None. {HELP}")
         if isinstance(self.model, str | os.PathLike):
             model_folder(self.model)
-        try:
-            fields = {part[1] for part in string.Formatter().parse(self.template)}
-        except ValueError:  # a single brace
-            fields = set()
-        if "response" not in fields or fields - {"prompt", "response", None}:
+        elif self._options():
             raise ValueError(
-                "template must hold {response}, may hold {prompt}, and no other field. "
-                f"Got {self.template!r}. Write a literal brace twice: {{{{ or }}}}."
+                "pooling, max_length, truncation_side and model_kwargs say how a model "
+                "is loaded, so model must be a folder or a name. Got "
+                f"{type(self.model).__name__} and {', '.join(self._options())}. Set "
+                "them on the model object."
             )
+        check_template(self.template)
+
+    def _options(self):
+        """How the model is loaded, where that is not as it was saved."""
+        options = {
+            "pooling": self.pooling if self.pooling != "auto" else None,
+            "max_length": self.max_length,
+            "truncation_side": self.truncation_side,
+            "model_kwargs": self.model_kwargs or None,
+        }
+        return {name: value for name, value in options.items() if value is not None}
+
+    def _texts(self, X):
+        """The texts, prompts joined with their responses."""
+        return read_texts(X, self._chat if self.template == "chat" else self.template)
+
+    def _chat(self, prompts, responses):
+        named = isinstance(self.model, str | os.PathLike)
+        state = identity(self.model) if named else self.model
+        if getattr(self, "_tokenizer", (None,))[0] != state:
+            self._tokenizer = state, load_tokenizer(self.model)
+        return render_chat(prompts, responses, self._tokenizer[1])
 
     def _checked_width(self, width):
         if width < (self.truncate_dim or 0):
@@ -256,26 +324,47 @@ class SentenceEmbedder(
         """Send texts to the model; returns the bytes of one float32 vector each."""
         options = {} if self.prompt is None else {"prompt": self.prompt}
         options |= {"batch_size": self.batch_size, "show_progress_bar": False}
-        vectors = self._load().encode(texts, convert_to_numpy=True, **options)
+        model = self._load()
+        if self.template == "chat" and _writes_chats(model):
+            raise ValueError(
+                "template must not be 'chat' for a model that writes texts as chats "
+                "itself. Got one. Pass its folder or name with pooling, to give it "
+                "texts as they are, or leave template as it is."
+            )
+        asked = texts
+        if not self.prompt and gives_empty_text_no_token(model):
+            asked = [text for text in texts if text] or ["."]  # for its width
+        vectors = model.encode(asked, convert_to_numpy=True, **options)
         vectors = np.asarray(vectors, dtype="<f4")
-        good = vectors.ndim == 2 and len(vectors) == len(texts)
+        good = vectors.ndim == 2 and len(vectors) == len(asked)
         if not (good and np.isfinite(vectors).all()):
             raise ValueError(
                 "model must return one finite vector per text. Got shape "
-                f"{vectors.shape} for {len(texts)} texts, or NaN or infinity in it. "
+                f"{vectors.shape} for {len(asked)} texts, or NaN or infinity in it. "
                 "Pass a SentenceTransformer, loaded in float32."
             )
+        if asked is not texts:
+            rows = dict(zip(asked, vectors, strict=True))
+            zero = np.zeros_like(vectors[0])
+            vectors = [rows[text] if text else zero for text in texts]
         return [vector.tobytes() for vector in vectors]
 
     def _load(self):
         """The model; one given by folder or name is loaded once per object."""
         if not isinstance(self.model, str | os.PathLike):
             return self.model
-        state = (identity(self.model), self.device)
-        if getattr(self, "_loaded", (None,))[0] != state:
-            model = load_model(self.model, self.device)
+        how = self.device, dict(self.model_kwargs or {}), self._options()
+        if getattr(self, "_loaded", (None,))[0] != (identity(self.model), how):
+            model = load_model(
+                self.model,
+                self.device,
+                pooling=self.pooling,
+                max_length=self.max_length,
+                truncation_side=self.truncation_side,
+                model_kwargs=self.model_kwargs,
+            )
             # Asked again: the commit of a published model may be known only now.
-            self._loaded = ((identity(self.model), self.device), model)
+            self._loaded = (identity(self.model), how), model
         return self._loaded[1]
 
     def _store(self):
@@ -290,15 +379,24 @@ class SentenceEmbedder(
             return self._memory[2]
         if identity(self.model).endswith("@"):
             self._load()  # makes the commit of a published model known
-        name = json.dumps([1, identity(self.model), self.prompt])
-        name = _key(name).hex()[:32]
         folder = cache_folder() if self.cache is True else Path(self.cache)
-        return DiskStore(folder.expanduser() / f"{name}.sqlite")
+        return DiskStore(folder.expanduser() / f"{self._signature()[:32]}.sqlite")
+
+    def _signature(self):
+        """What the vectors of the model depend on, hashed."""
+        what = [2, identity(self.model), self.prompt]
+        options = self._options()
+        weights = options.pop("model_kwargs", {})
+        where = {"device_map", "max_memory", "offload_folder"}
+        options |= {k: str(v) for k, v in weights.items() if k not in where}
+        if options:
+            what.append(options)
+        return _key(json.dumps(what, sort_keys=True, default=int)).hex()
 
     def __getstate__(self):
         """Leave the loaded model and the vectors out of pickles and copies."""
-        state = super().__getstate__()
-        return {k: v for k, v in state.items() if k not in ("_loaded", "_memory")}
+        state, kept_out = super().__getstate__(), ("_loaded", "_memory", "_tokenizer")
+        return {k: v for k, v in state.items() if k not in kept_out}
 
     def __sklearn_tags__(self):
         """Say that the input is texts and that ``fit`` is not needed."""
@@ -309,108 +407,12 @@ class SentenceEmbedder(
         return tags
 
 
+def _writes_chats(model):
+    try:
+        return "message" in model[0].modality_config
+    except (AttributeError, TypeError):  # sentence-transformers < 6, or another model
+        return False
+
+
 def _key(text):
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-
-
-def _as_texts(X, template=_TEMPLATE):
-    """Check X; returns a list of str, prompts joined with their responses."""
-    kind = type(X).__name__
-    if hasattr(X, "columns"):  # a data frame
-        names = list(X.columns)
-        if {"prompt", "response"} <= set(names):
-            names = ["prompt", "response"]
-        elif len(names) != 1:
-            raise ValueError(
-                "X must have one column, or the columns 'prompt' and 'response'. Got "
-                f"the columns {names}. Select or rename them."
-            )
-        X = X[names]
-    elif hasattr(X, "pairs"):
-        X = None  # Comparisons: never look at all its pairs
-    array = np.asarray(X, dtype=object)
-    if not (array.ndim == 1 or (array.ndim == 2 and array.shape[1] in (1, 2))):
-        raise ValueError(
-            "X must hold texts: a list or array of str, one column, or rows of a "
-            f"prompt and a response. Got {kind} of shape {array.shape}. Put a single "
-            "text in a list; embed comparisons by an ItemwiseTransformer."
-        )
-    rows = array.tolist() if array.ndim == 2 else [(text,) for text in array.tolist()]
-    for number, row in enumerate(rows):
-        for entry in row:
-            if not isinstance(entry, str):
-                raise TypeError(
-                    f"X must hold texts (str). Row {number} holds {entry!r:.60} "
-                    f"({type(entry).__name__}). Convert or drop it; use '' for no text."
-                )
-    if array.ndim == 2 and array.shape[1] == 2:
-        return [template.format(prompt=row[0], response=row[1]) for row in rows]
-    return [str(row[0]) for row in rows]
-
-
-def train_static_embedding(
-    texts, path, *, dim=64, vocab_size=8000, window=5, random_state=0
-):
-    """Train a small sentence embedding on your own texts, in seconds, offline.
-
-    The vector of a text is the mean of those of its word pieces. These come from a
-    truncated singular value decomposition of the positive pointwise mutual
-    information of pieces that occur close together [1]_, with context probabilities
-    to the power 0.75, times ``1e-3 / (1e-3 + p(piece))`` (smooth inverse frequency
-    [2]_). It knows which words go together, not their order: published models are
-    better.
-
-    Parameters
-    ----------
-    texts : list, array, Series or DataFrame
-        Texts, or prompts with responses.
-    path : str or path-like
-        Folder to write: new, empty, or written by this function (and then replaced).
-    dim : int, default=64
-        Width of the vectors; at most the number of word pieces.
-    vocab_size : int, default=8000
-        Number of word pieces aimed at; all characters are kept in any case.
-    window : int, default=5
-        Largest distance of two pieces that count as close together.
-    random_state : int, RandomState instance or None, default=0
-        Seed of the decomposition; with an int, equal texts give an equal model.
-
-    Returns
-    -------
-    path : str
-        The folder, for ``SentenceEmbedder(path)``.
-
-    Raises
-    ------
-    FileExistsError
-        If ``path`` holds something that this function did not write.
-    ValueError
-        If the texts are too few for ``dim``, or a number is not positive.
-
-    Notes
-    -----
-    The root mean square length of the vectors of ``texts`` is 1. Coordinates beyond
-    the rank of the decomposed matrix are zero, as is the vector of an empty text.
-
-    References
-    ----------
-    .. [1] Levy and Goldberg, "Neural word embedding as implicit matrix
-       factorization", NeurIPS 2014.
-    .. [2] Arora, Liang and Ma, "A simple but tough-to-beat baseline for sentence
-       embeddings", ICLR 2017.
-    """
-    sizes = {"dim": dim, "vocab_size": vocab_size, "window": window}
-    for name, value in sizes.items():
-        if not isinstance(value, Integral) or value < 1:
-            raise ValueError(f"{name} must be an int of at least 1. Got {value!r}.")
-    texts, path = _as_texts(texts), Path(path).expanduser()
-    empty = not path.exists() or (path.is_dir() and not any(path.iterdir()))
-    if not empty and not (path / MARKER).exists():
-        raise FileExistsError(
-            "path must be a new or empty folder, or one that train_static_embedding "
-            f"wrote. Got {str(path)!r}, which holds something else. Choose another."
-        )
-    tokenizer = train_tokenizer(texts, vocab_size)
-    vectors = train_vectors(tokenizer, texts, dim, window, random_state)
-    save_static(tokenizer, vectors, path, {k: int(v) for k, v in sizes.items()})
-    return str(path)

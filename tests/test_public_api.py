@@ -32,7 +32,8 @@ ROOMS = [
     {"_training", "_heads", "_posterior", "_logit_normal"},
     {"_pair_batch", "_all_pairs", "_all_pairs_v"},
     {"strategies"},
-    {"_embedding_cache", "_sentence_models"},
+    {"_embedding_cache", "_sentence_models", "_texts"},
+    {"_static_embedding", "_chat", "_embedding_file"},
     {"_candidates", "_pool_design", "_efficiency"},
     {"bradley_terry", "sampler", "itemwise", "text", "metrics", "annotators"}
     | {"model_selection", "utils"},

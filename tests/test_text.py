@@ -25,7 +25,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks, get_tags
 
 from skarm import text as text_module
-from skarm.text import SentenceEmbedder, train_static_embedding, train_tokenizer
+from skarm._static_embedding import train_tokenizer
+from skarm.text import SentenceEmbedder, train_static_embedding
 
 ANIMALS = "cat dog horse rabbit".split()
 METALS = "iron copper zinc nickel".split()
@@ -297,7 +298,7 @@ class TestParameters:
             ({"template": "{response}{answer}"}, "no other field. Got '{response}{ans"),
             (
                 {"template": "{response.__class__}"},
-                "Write a literal brace twice: {{ or",
+                "Write a literal brace twice, {{ or",
             ),
         ],
     )
@@ -600,7 +601,7 @@ class TestDiskCache:
     def test_interrupted_run_keeps_its_finished_chunks(self, embedder, monkeypatch):
         monkeypatch.setattr(text_module, "_CHUNK", 10)
         model = CountingModel(fail_at=25)
-        monkeypatch.setattr(text_module, "load_model", lambda *args: model)
+        monkeypatch.setattr(text_module, "load_model", lambda *args, **how: model)
         with pytest.raises(KeyboardInterrupt):
             embedder.transform(TEXTS)
         assert embedder.cache_info()["n_texts"] == len(model.seen) == 20
@@ -620,7 +621,7 @@ class TestDiskCache:
             "        self.n += 1\n"
             "        if self.n == 2: os._exit(7)\n"
             "        return [[float(len(t))] for t in texts]\n"
-            "text.load_model = lambda *args, model=Model(): model\n"
+            "text.load_model = lambda *args, model=Model(), **how: model\n"
             f"text.SentenceEmbedder({model_path!r}).transform({TEXTS!r})\n"
         )
         done = subprocess.run([sys.executable, "-c", code], check=False)
