@@ -20,7 +20,6 @@ machine by ratios. Writes JSON and PNG.
 
 import argparse
 import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -126,16 +125,12 @@ def measure(args):
     calls["choice alone"] = choice_side(args, pool, past, model)
     if not args.no_peers:
         calls |= activeml_sides(args, pool, past, y) | gaussian_process_side(args)
-    quick = {}
+    first = {}
     for name, call in calls.items():  # warm, and see who is slow
-        started = time.perf_counter()
-        call()
-        seconds = time.perf_counter() - started
-        print(f"{name}: {seconds:.3f} s", flush=True)
-        quick[name] = seconds < args.slow
-    times, _ = alternate({n: c for n, c in calls.items() if quick[n]}, args.repeat)
-    slow, _ = alternate({n: c for n, c in calls.items() if not quick[n]}, 1)
-    times |= slow
+        first |= alternate({name: call}, 1)[0]
+        print(f"{name}: {first[name]['wall']:.3f} s", flush=True)
+    quick = {name: calls[name] for name in calls if first[name]["wall"] < args.slow}
+    times = first | alternate(quick, args.repeat)[0]
     rows = []
     for name, spent in times.items():
         row = {"name": name, "of": "a peer" if name in PEERS else "skarm", **spent}
