@@ -151,8 +151,12 @@ def squared_lengths(embedding, first, second, lower):
         Non-negative.
     """
     u = torch.linalg.solve_triangular(lower, embedding.T, upper=False).T.contiguous()
-    parts = [torch.linalg.vector_norm(x, dim=1) for x in differences(u, first, second)]
-    return torch.cat(parts).square_() if parts else u.new_empty(0)
+    lengths, start = u.new_empty(len(first)), 0  # small pieces would fragment memory
+    for x in differences(u, first, second):
+        stop = start + len(x)
+        torch.linalg.vector_norm(x, dim=1, out=lengths[start:stop])
+        start = stop
+    return lengths.square_()
 
 
 def leverage(embedding, first, second, weights, matrix):
@@ -221,7 +225,7 @@ def greedy_d(
     Notes
     -----
     Memory in bytes beyond the inputs, for float64 and N candidates: ``8 (n_items d +
-    6 N) + 24 CHUNK_NUMBERS``.
+    4 N) + 24 CHUNK_NUMBERS``.
     """
     rule = DGains(embedding, first, second, weights, matrix)
     return greedy(rule, n_pairs, costs, close, progress)
