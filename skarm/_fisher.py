@@ -372,8 +372,12 @@ class VGains(DGains):
         to_u = torch.linalg.solve_triangular(lower.T, axes, upper=True)
         sides = torch.stack([torch.ones_like(beta), beta.clamp_(min=0)], dim=1)
         u = self.embedding @ to_u
-        parts = [x.square_() @ sides for x in differences(u, self.first, self.second)]
-        self.a, self.b = torch.cat(parts).T.contiguous() if parts else sides[:0].T
+        both, start = u.new_empty(len(self.first), 2), 0  # as in squared_lengths
+        for x in differences(u, self.first, self.second):
+            stop = start + len(x)
+            torch.mm(x.square_(), sides, out=both[start:stop])
+            start = stop
+        self.a, self.b = both.T.contiguous()
 
     def gains(self):
         torch.mul(self.weights, self.a, out=self.buffer).add_(1)
