@@ -1,4 +1,8 @@
-"""Five pictures of one reward model, and of how it was learned.
+"""
+Five pictures of one reward model
+=================================
+
+What it learned, and how::
 
     python examples/plot_displays.py --output displays.png
 
@@ -31,7 +35,7 @@ from skarm.datasets import make_comparisons
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.strip().partition("\n")[0])
     parser.add_argument("--output", type=Path, default=Path("displays.png"))
     args = parser.parse_args()
 

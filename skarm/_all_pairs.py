@@ -96,8 +96,8 @@ def greedy_d_all_pairs(
     Notes
     -----
     Memory in bytes beyond the inputs, with b = ``BLOCK_SIZE`` and K the size of a
-    shortlist: ``28 n (d + 8) + 16 b² + 16 K (d + 16)``, plus
-    ``120 SAMPLE_SIZE``, plus ``16 n (d + 2)`` with `reach`; nothing grows with n².
+    shortlist: ``28 n (d + 8) + 16 b² + 8 K (d + 16)``, plus
+    ``48 SAMPLE_SIZE``, plus ``16 n (d + 2)`` with `reach`; nothing grows with n².
 
     Time: a scan for every 50 to 250 picks, of at most n² (d + 4) / 2 float32
     multiplications (n b (d + 4) for small groups; twice that with `reach`), and

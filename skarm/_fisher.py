@@ -151,8 +151,12 @@ def squared_lengths(embedding, first, second, lower):
         Non-negative.
     """
     u = torch.linalg.solve_triangular(lower, embedding.T, upper=False).T.contiguous()
-    parts = [torch.linalg.vector_norm(x, dim=1) for x in differences(u, first, second)]
-    return torch.cat(parts).square_() if parts else u.new_empty(0)
+    lengths, start = u.new_empty(len(first)), 0  # small pieces would fragment memory
+    for x in differences(u, first, second):
+        stop = start + len(x)
+        torch.linalg.vector_norm(x, dim=1, out=lengths[start:stop])
+        start = stop
+    return lengths.square_()
 
 
 def leverage(embedding, first, second, weights, matrix):
@@ -221,7 +225,7 @@ def greedy_d(
     Notes
     -----
     Memory in bytes beyond the inputs, for float64 and N candidates: ``8 (n_items d +
-    6 N) + 24 CHUNK_NUMBERS``.
+    4 N) + 24 CHUNK_NUMBERS``.
     """
     rule = DGains(embedding, first, second, weights, matrix)
     return greedy(rule, n_pairs, costs, close, progress)
@@ -368,8 +372,12 @@ class VGains(DGains):
         to_u = torch.linalg.solve_triangular(lower.T, axes, upper=True)
         sides = torch.stack([torch.ones_like(beta), beta.clamp_(min=0)], dim=1)
         u = self.embedding @ to_u
-        parts = [x.square_() @ sides for x in differences(u, self.first, self.second)]
-        self.a, self.b = torch.cat(parts).T.contiguous() if parts else sides[:0].T
+        both, start = u.new_empty(len(self.first), 2), 0  # as in squared_lengths
+        for x in differences(u, self.first, self.second):
+            stop = start + len(x)
+            torch.mm(x.square_(), sides, out=both[start:stop])
+            start = stop
+        self.a, self.b = both.T.contiguous()
 
     def gains(self):
         torch.mul(self.weights, self.a, out=self.buffer).add_(1)

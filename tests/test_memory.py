@@ -38,11 +38,11 @@ PRELUDE = """
 """
 
 N, D, LISTED = 20_000, 64, 500_000
-K_D, K_V, BLOCK, SAMPLE, CHUNK = 50_000, 20_000, 512, 262_144, 131_072
+K_D, K_V, BLOCK, SAMPLE, CHUNK = 20_000, 20_000, 512, 262_144, 131_072
 RULES = {
     "greedy_d": (
         "_fisher.greedy_d(embedding, *listed, matrix, 20)",
-        8 * (N * D + 6 * LISTED) + 24 * CHUNK,
+        8 * (N * D + 4 * LISTED) + 24 * CHUNK,
     ),
     "greedy_v": (
         "_fisher.greedy_v(embedding, *listed, matrix, torch.eye({d}).double(), 20)",
@@ -50,15 +50,15 @@ RULES = {
     ),
     "exchange_d": (
         "exchange_d(embedding, *listed, matrix, list(range(20)))",
-        8 * (N * D + 6 * LISTED) + 24 * CHUNK,
+        8 * (N * D + 4 * LISTED) + 24 * CHUNK,
     ),
     "greedy_d_all_pairs": (
         "greedy_d_all_pairs(embedding, rewards, matrix, 20)",
-        28 * N * (D + 8) + 16 * BLOCK**2 + 16 * K_D * (D + 16) + 120 * SAMPLE,
+        28 * N * (D + 8) + 16 * BLOCK**2 + 8 * K_D * (D + 16) + 48 * SAMPLE,
     ),
     "greedy_v_all_pairs": (
         "greedy_v_all_pairs(embedding, rewards, matrix, torch.eye({d}).double(), 20)",
-        40 * N * (D + 8) + 16 * BLOCK**2 + 32 * K_V * (D + 8) + 120 * SAMPLE,
+        40 * N * (D + 8) + 16 * BLOCK**2 + 32 * K_V * (D + 8) + 48 * SAMPLE,
     ),
 }
 
