@@ -37,9 +37,9 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from skarm import _fisher
-from skarm._all_pairs import greedy_d_all_pairs
-from skarm._all_pairs_v import greedy_v_all_pairs
+from skarm._information import fisher
+from skarm._information.all_pairs import greedy_d_all_pairs
+from skarm._information.all_pairs_v import greedy_v_all_pairs
 
 BLOCK = 1024
 #: Arguments that are not settings of a run.
@@ -57,7 +57,7 @@ def problem(n_items, args, seed=0):
     first = torch.randint(n_items, (n_past,), generator=g)
     second = (first + torch.randint(1, n_items, (n_past,), generator=g)) % n_items
     p = torch.sigmoid(rewards[first] - rewards[second])
-    past = _fisher.information(embedding, first, second, p * (1 - p))
+    past = fisher.information(embedding, first, second, p * (1 - p))
     return embedding, rewards, torch.eye(dim, dtype=torch.float64) + past
 
 
@@ -103,7 +103,7 @@ def shortlist(u, rewards, threshold, taken):
     code = first * len(u) + second
     first, second = (side[~torch.isin(code, taken)] for side in (first, second))
     p = torch.sigmoid(rewards[first] - rewards[second])
-    lengths = _fisher.squared_lengths(
+    lengths = fisher.squared_lengths(
         u, first, second, torch.eye(u.shape[1], dtype=u.dtype)
     )
     return first, second, p * (1 - p), lengths
@@ -118,11 +118,11 @@ def straightforward(embedding, rewards, matrix, n_pairs):
     p = torch.sigmoid(rewards[sample[0]] - rewards[sample[1]])
     pairs, gains, taken = [], [], torch.empty(0, dtype=torch.int64)
     while len(gains) < n_pairs:
-        lower = _fisher.factor(matrix)
+        lower = fisher.factor(matrix)
         u = torch.linalg.solve_triangular(
             lower, embedding.T, upper=False
         ).T.contiguous()
-        sampled = p * (1 - p) * _fisher.squared_lengths(embedding, *sample, lower)
+        sampled = p * (1 - p) * fisher.squared_lengths(embedding, *sample, lower)
         threshold = sampled.quantile(1 - share).item()
         first, second, weights, lengths = shortlist(u, rewards, threshold, taken)
         inverse = torch.cholesky_inverse(lower)
@@ -150,7 +150,7 @@ def scan_per_pick(embedding, rewards, matrix, n_pairs):
     matrix, n, taken, pairs = matrix.clone(), len(embedding), set(), []
     for _ in range(n_pairs):
         u = torch.linalg.solve_triangular(
-            *(_fisher.factor(matrix), embedding.T), upper=False
+            *(fisher.factor(matrix), embedding.T), upper=False
         ).T.contiguous()
         best = (-1.0, None)
         for rows, columns in blocks(n):

@@ -38,7 +38,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from skarm import BradleyTerryRegressor, Comparisons
-from skarm._likelihood import BradleyTerryLoss
+from skarm._model.likelihood import BradleyTerryLoss
 from skarm.metrics import grouped_spearman
 
 

@@ -29,7 +29,8 @@ import numpy as np
 import torch
 from _timing import alternate, extra_megabytes, in_fresh_process, ratio, save
 
-from skarm import ActiveComparisonSampler, BradleyTerryRegressor, Comparisons, _fisher
+from skarm import ActiveComparisonSampler, BradleyTerryRegressor, Comparisons
+from skarm._information import fisher
 
 N_ITEMS, N_FEATURES, N_PAST, N_PICKS = 2000, 2048, 1000, 100
 
@@ -148,7 +149,7 @@ def v_problem(n_pairs, d=64):
     first = torch.randint(n_items, (n_pairs,), generator=g)
     second = (first + torch.randint(1, n_items, (n_pairs,), generator=g)) % n_items
     p = torch.sigmoid(rewards[first] - rewards[second])
-    target = _fisher.second_moment(embedding, first, second)
+    target = fisher.second_moment(embedding, first, second)
     return embedding, first, second, p * (1 - p), torch.eye(d).double(), target
 
 
@@ -175,7 +176,7 @@ def measure_v(n_picks, args):
     problem = v_problem(args.candidates)
     n_naive = min(args.naive_picks, n_picks)
     sides = {
-        "skarm": lambda: _fisher.greedy_v(*problem, n_picks)[0],
+        "skarm": lambda: fisher.greedy_v(*problem, n_picks)[0],
         "peer": lambda: refresh(*problem, n_naive),
     }
     sides["skarm"]()
@@ -225,7 +226,7 @@ def print_memory(args):
         warm = theirs(*small, args.arm_fi) if side == "peer" else lambda: run(small)
     else:
         problem, small = v_problem(n_pairs), v_problem(3000)
-        rule = _fisher.greedy_v if side == "skarm" else refresh
+        rule = fisher.greedy_v if side == "skarm" else refresh
         call, warm = lambda: rule(*problem, 3), lambda: rule(*small, 3)
     warm()
     print(json.dumps(extra_megabytes(call)))

@@ -5,11 +5,9 @@ Bradley–Terry reward model on their answers, and see how sure it is.
 
 ==================  ==============================================================
 `comparisons`       the data convention: items, pairs, outcomes (start here)
-`bradley_terry`     the reward model; `_likelihood` (formulas), `_linear` and
-                    `_newton` (exact fit), `_evidence` (alpha), `_networks` and
-                    `_training` (MLP), `_choice` (MLP or linear), `_posterior`
-`sampler`           which pairs to ask: `strategies` on a `Design`; `_fisher` (the
-                    information), `_all_pairs` and `_pair_scan` (among every pair)
+`bradley_terry`     the reward model; its mathematics is in `_model`
+`sampler`           which pairs to ask: `strategies` on a `Design`; the mathematics
+                    of designs is in `_information`
 `learner`           the loop of asking, answering and refitting
 `itemwise`, `text`  what comes before the model: item steps, embedding
 `annotators`        who answers

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from skarm._enumeration import PairEnumeration, sample_indices
-from skarm._items import same_items
+from skarm._data.enumeration import PairEnumeration, sample_indices
+from skarm._data.items import same_items
 from skarm.exceptions import PoolExhaustedError
 
 __all__ = ["MAX_CANDIDATES", "as_indices", "candidate_indices", "excluded_indices"]

@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from skarm import _candidates, _certificate, _pair_pool
-from skarm._checks import check_some_pairs
+from skarm import _candidates
+from skarm._data.checks import check_some_pairs
+from skarm._information import certificate, pair_pool
 from skarm._pool_design import make_design
 
 __all__ = ["design_efficiency"]
@@ -112,12 +113,12 @@ def design_efficiency(
     batch = first[:n_pairs], second[:n_pairs]
     if is_vast:
         scope, rewards = pool._pairs.scope, design.tensor("rewards").double()
-        items = _pair_pool.make_pool(embedding, rewards, design.groups, scope, None)
+        items = pair_pool.make_pool(embedding, rewards, design.groups, scope, None)
         place = items.item.argsort()
         keys = items.code(*(place[side] for side in batch))
-        top = _certificate.top_of_pool(items, n_pairs)
+        top = certificate.top_of_pool(items, n_pairs)
     else:
         keys = torch.arange(n_pairs, device=first.device)
-        top = _certificate.top_of_list(embedding, first, second, weights, n_pairs)
-    rows = _certificate.rows_of(embedding, *batch, weights[:n_pairs])
-    return _certificate.d_efficiency(matrix, rows, keys, top, n_rounds)
+        top = certificate.top_of_list(embedding, first, second, weights, n_pairs)
+    rows = certificate.rows_of(embedding, *batch, weights[:n_pairs])
+    return certificate.d_efficiency(matrix, rows, keys, top, n_rounds)

@@ -12,10 +12,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
-from skarm import _fisher
-from skarm._checks import check_numeric, check_some_pairs, is_comparisons
-from skarm._enumeration import sample_indices
-from skarm._networks import resolve_device, to_torch
+from skarm._data.checks import check_numeric, check_some_pairs, is_comparisons
+from skarm._data.enumeration import sample_indices
+from skarm._information import fisher
+from skarm._model.networks import resolve_device, to_torch
 from skarm.comparisons import Comparisons
 from skarm.strategies import Design
 
@@ -102,7 +102,7 @@ def make_design(
         v = to_torch(expit(gap) * expit(-gap), device)
         first, second = to_torch(pairs, device).T
         phi = to_torch(phi, device, design.tensor("embedding").dtype)
-        return _fisher.information(phi, first, second, v).cpu().numpy()
+        return fisher.information(phi, first, second, v).cpu().numpy()
 
     def past_information():
         if past is None:
@@ -119,7 +119,7 @@ def make_design(
             return information(items, phi, pairs) / len(pairs)
         first, second = to_torch(pairs, device).T
         phi = to_torch(phi, device, design.tensor("embedding").dtype)
-        return _fisher.second_moment(phi, first, second).cpu().numpy()
+        return fisher.second_moment(phi, first, second).cpu().numpy()
 
     def past_counts():
         code = {label: i for i, label in enumerate(labels.tolist())}

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skarm._checks import (
+from skarm._data.checks import (
     Interval,
     StrOptions,
     check_comparisons,
@@ -22,12 +22,12 @@ from skarm._checks import (
     read_comparisons,
     read_ratings,
 )
-from skarm._choice import network_pays
-from skarm._heads import fit_heads
-from skarm._linear import MAX_DENSE, fit_linear, prepare
-from skarm._networks import ACTIVATIONS, embed_arrays, resolve_device
-from skarm._posterior import LastLayerPosterior
-from skarm._training import canonical_comparisons, held_out, train_layers
+from skarm._model.choice import network_pays
+from skarm._model.heads import fit_heads
+from skarm._model.linear import MAX_DENSE, fit_linear, prepare
+from skarm._model.networks import ACTIVATIONS, embed_arrays, resolve_device
+from skarm._model.posterior import LastLayerPosterior
+from skarm._model.training import canonical_comparisons, held_out, train_layers
 from skarm.metrics import pairwise_accuracy
 
 __all__ = ["BradleyTerryRegressor"]

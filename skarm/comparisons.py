@@ -23,8 +23,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import _safe_indexing, check_random_state
 
-from skarm._enumeration import SCOPES, PairEnumeration
-from skarm._items import (
+from skarm._data.enumeration import SCOPES, PairEnumeration
+from skarm._data.items import (
     as_numpy,
     check_item_groups,
     check_items,
@@ -32,7 +32,7 @@ from skarm._items import (
     same_items,
     stack_items,
 )
-from skarm._reprs import comparisons_html, comparisons_text
+from skarm._data.reprs import comparisons_html, comparisons_text
 
 __all__ = ["Comparisons"]
 

@@ -6,7 +6,7 @@ from sklearn.utils._set_output import _safe_set_output
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from skarm._checks import HasMethods, check_comparisons, is_comparisons
+from skarm._data.checks import HasMethods, check_comparisons, is_comparisons
 
 __all__ = ["ItemwiseTransformer", "make_reward_pipeline"]
 

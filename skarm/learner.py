@@ -17,16 +17,16 @@ from sklearn.utils.validation import _check_method_params
 
 from skarm._callbacks import CallbackSupportMixin, rounds, with_callbacks
 from skarm._candidates import excluded_indices
-from skarm._checks import (
+from skarm._data.checks import (
     HasMethods,
     Interval,
     check_outcomes,
     check_some_pairs,
 )
+from skarm._data.items import same_items
+from skarm._data.reprs import progress_text
 from skarm._fit_params import join_fit_params, route_fit_params
-from skarm._items import same_items
 from skarm._persistence import load, save
-from skarm._reprs import progress_text
 from skarm.comparisons import Comparisons
 from skarm.exceptions import PoolExhaustedError
 from skarm.metrics import pairwise_accuracy

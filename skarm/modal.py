@@ -16,8 +16,8 @@ from sklearn.utils import _safe_indexing, check_consistent_length, check_random_
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_method_params
 
-from skarm._checks import check_comparisons, is_comparisons
-from skarm._items import stack_items
+from skarm._data.checks import check_comparisons, is_comparisons
+from skarm._data.items import stack_items
 from skarm.comparisons import Comparisons
 from skarm.sampler import ActiveComparisonSampler
 

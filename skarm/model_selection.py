@@ -27,8 +27,8 @@ import numpy as np
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 
-from skarm._checks import check_some_pairs
-from skarm._items import first_appearance
+from skarm._data.checks import check_some_pairs
+from skarm._data.items import first_appearance
 
 __all__ = ["ItemKFold"]
 

@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skarm import _candidates
-from skarm._checks import Interval, check_some_pairs
+from skarm._data.checks import Interval, check_some_pairs
 from skarm._pool_design import make_design
 from skarm.exceptions import PoolExhaustedError
 from skarm.strategies import EVERY_PAIR, Picks, Selection, get_strategy
@@ -55,10 +55,10 @@ class ActiveComparisonSampler(BaseEstimator):
     Notes
     -----
     Memory is O(n_candidates + n_items d) for the items that the candidates name. From a
-    lazy pool of more than 200,000 pairs, ``"greedy_d_optimal"`` picks exactly among all
-    of them, see :func:`skarm._all_pairs.greedy_d_all_pairs`; for other strategies, and
-    other pools, that many candidates are first drawn at random, unless `candidates`
-    names them.
+    lazy pool of more than 200,000 pairs, ``"greedy_d_optimal"`` and ``"v_optimal"``
+    pick exactly among all of them (:mod:`skarm.strategies.every_pair`); for other
+    strategies, other pools, and where pairs have costs, that many candidates are first
+    drawn at random, unless `candidates` names them.
 
     Examples
     --------

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 from sklearn.base import clone
 
-from skarm._checks import check_comparisons, check_some_pairs
+from skarm._data.checks import check_comparisons, check_some_pairs
 from skarm._optional import import_optional
 from skarm.sampler import ActiveComparisonSampler
 from skarm.strategies import get_strategy

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from sklearn import base
 
-from skarm._chat import render_chat
-from skarm._checks import HasMethods, Interval, StrOptions
-from skarm._embedding_cache import DiskStore, MemoryStore, cache_folder
-from skarm._embedding_file import embed_to_file
-from skarm._sentence_models import (
+from skarm._data.checks import HasMethods, Interval, StrOptions
+from skarm._embedding.cache import DiskStore, MemoryStore, cache_folder
+from skarm._embedding.chat import render_chat
+from skarm._embedding.file import embed_to_file
+from skarm._embedding.sentence_models import (
     HELP,
     POOLING,
     gives_empty_text_no_token,
@@ -30,8 +30,8 @@ from skarm._sentence_models import (
     load_tokenizer,
     model_folder,
 )
-from skarm._static_embedding import train_static_embedding
-from skarm._texts import TEMPLATE, check_template, read_texts
+from skarm._embedding.static import train_static_embedding
+from skarm._embedding.texts import TEMPLATE, check_template, read_texts
 
 __all__ = [
     "SentenceEmbedder",

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from skarm import _fisher
+from skarm._information import fisher
 
 SCOPES = ("all", "within", "across")
 
@@ -36,7 +36,7 @@ def scope_pairs(n_items, groups=None, scope="all", excluded=None):
 def in_reach(embedding, pairs, reach):
     lower, limit = reach
     first, second = torch.as_tensor(pairs).T
-    lengths = _fisher.squared_lengths(embedding, first, second, lower)
+    lengths = fisher.squared_lengths(embedding, first, second, lower)
     return pairs[(lengths <= limit).numpy()]
 
 

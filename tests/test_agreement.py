@@ -5,10 +5,10 @@ import pytest
 import torch
 from pair_problems import problem, scope_pairs
 
-from skarm import _fisher
-from skarm._all_pairs import greedy_d_all_pairs
-from skarm._all_pairs_v import greedy_v_all_pairs
-from skarm._exchange import exchange_d
+from skarm._information import fisher
+from skarm._information.all_pairs import greedy_d_all_pairs
+from skarm._information.all_pairs_v import greedy_v_all_pairs
+from skarm._information.exchange import exchange_d
 
 DEVICES = [
     "cpu",
@@ -31,8 +31,8 @@ def choices(embedding, rewards, matrix, n_pairs=15):
     candidates = embedding, first, second, torch.sigmoid(gap) * torch.sigmoid(-gap)
     every = embedding.double(), rewards.double(), matrix.double()
     listed = {
-        "greedy D": _fisher.greedy_d(*candidates, matrix, n_pairs),
-        "greedy V": _fisher.greedy_v(*candidates, matrix, target, n_pairs),
+        "greedy D": fisher.greedy_d(*candidates, matrix, n_pairs),
+        "greedy V": fisher.greedy_v(*candidates, matrix, target, n_pairs),
         "exchange": exchange_d(*candidates, matrix, list(range(n_pairs)), 2),
     }
     found = {

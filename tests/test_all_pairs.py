@@ -17,24 +17,24 @@ from pair_problems import (
     scope_pairs,
 )
 
-from skarm import _all_pairs, _fisher, _pair_batch, _pair_scan
-from skarm._all_pairs import greedy_d_all_pairs
+from skarm._information import all_pairs, fisher, pair_batch, pair_scan
+from skarm._information.all_pairs import greedy_d_all_pairs
 
 
 @pytest.fixture(params=["one list", "many scans", "tiny tiles", "all tiny"])
 def sizes(request, monkeypatch):
     """Sizes at which small problems take every path of the code."""
     if request.param in ("many scans", "all tiny"):
-        monkeypatch.setattr(_all_pairs, "MIN_SHORTLIST", 12)
-        monkeypatch.setattr(_all_pairs, "MAX_SHORTLIST", 12)
-        monkeypatch.setattr(_all_pairs, "MIN_HEAD", 3)
-        monkeypatch.setattr(_all_pairs, "MAX_HEAD", 3)
-        monkeypatch.setattr(_pair_scan, "SAMPLE_SIZE", 500)
+        monkeypatch.setattr(all_pairs, "MIN_SHORTLIST", 12)
+        monkeypatch.setattr(all_pairs, "MAX_SHORTLIST", 12)
+        monkeypatch.setattr(all_pairs, "MIN_HEAD", 3)
+        monkeypatch.setattr(all_pairs, "MAX_HEAD", 3)
+        monkeypatch.setattr(pair_scan, "SAMPLE_SIZE", 500)
     if request.param in ("tiny tiles", "all tiny"):
-        monkeypatch.setattr(_pair_scan, "BLOCK_SIZE", 7)
-        monkeypatch.setattr(_pair_scan, "CHUNK_SIZE", 13)
+        monkeypatch.setattr(pair_scan, "BLOCK_SIZE", 7)
+        monkeypatch.setattr(pair_scan, "CHUNK_SIZE", 13)
     if request.param == "all tiny":
-        monkeypatch.setattr(_all_pairs, "MAX_PICKS", 5)
+        monkeypatch.setattr(all_pairs, "MAX_PICKS", 5)
 
 
 # -------------------------------------------------------------------- exact, any size
@@ -66,7 +66,7 @@ def test_excluded_pairs_reach_and_caps_are_kept(scope, sizes):
             continue
         lower = torch.linalg.cholesky(torch.cov(embedding.T).reshape(d, d))
         first, second = torch.as_tensor(allowed).T
-        lengths = _fisher.squared_lengths(embedding, first, second, lower)
+        lengths = fisher.squared_lengths(embedding, first, second, lower)
         reach = lower, lengths.quantile(0.6).item() * 1.001
         caps = [{}, {"max_per_item": 2}, {"max_per_group": 3, "max_per_item": 3}]
         for kw in caps:
@@ -139,12 +139,12 @@ def test_distant_and_far_apart_groups_are_told_apart(sizes):
 
 
 def explicit(embedding, rewards, matrix, n_pairs, pairs=None):
-    """The list-based rule of _fisher on every pair, or on the given ones."""
+    """The list-based rule of fisher on every pair, or on the given ones."""
     pairs = scope_pairs(len(embedding)) if pairs is None else pairs
     first, second = torch.as_tensor(pairs).T
     p = torch.sigmoid(rewards[first] - rewards[second])
     inputs = embedding, first, second, p * (1 - p), matrix
-    picks, gains = _fisher.greedy_d(*inputs, n_pairs)
+    picks, gains = fisher.greedy_d(*inputs, n_pairs)
     return torch.stack([first[picks], second[picks]], dim=1).numpy(), gains
 
 
@@ -154,9 +154,9 @@ def test_picks_are_those_of_the_explicit_list_at_scale():
 
 
 def test_a_long_batch_is_exact_over_many_scans(monkeypatch):
-    monkeypatch.setattr(_all_pairs, "MIN_SHORTLIST", 500)
-    monkeypatch.setattr(_all_pairs, "MAX_SHORTLIST", 500)
-    monkeypatch.setattr(_pair_scan, "BLOCK_SIZE", 64)
+    monkeypatch.setattr(all_pairs, "MIN_SHORTLIST", 500)
+    monkeypatch.setattr(all_pairs, "MAX_SHORTLIST", 500)
+    monkeypatch.setattr(pair_scan, "BLOCK_SIZE", 64)
     *inputs, _ = problem(2, n_items=300, d=8, scale=2.0)
     found = greedy_d_all_pairs(*inputs, 400)
     assert_same(found, explicit(*inputs, 400))
@@ -170,27 +170,27 @@ def test_gains_add_up_to_the_rise_of_log_det():
     first, second = pairs.T
     assert (first < second).all()
     p = torch.sigmoid(rewards[first] - rewards[second])
-    total = matrix + _fisher.information(embedding, first, second, p * (1 - p))
+    total = matrix + fisher.information(embedding, first, second, p * (1 - p))
     rise = (torch.logdet(total) - torch.logdet(matrix)).item()
     assert sum(gains) == pytest.approx(rise)
     assert (np.diff(gains) <= 1e-12).all()
 
 
 def test_tiles_are_skipped_yet_nothing_is_missed(monkeypatch):
-    monkeypatch.setattr(_pair_scan, "BLOCK_SIZE", 32)
-    monkeypatch.setattr(_all_pairs, "MAX_SHORTLIST", 2000)
-    monkeypatch.setattr(_all_pairs, "MIN_SHORTLIST", 500)
+    monkeypatch.setattr(pair_scan, "BLOCK_SIZE", 32)
+    monkeypatch.setattr(all_pairs, "MAX_SHORTLIST", 2000)
+    monkeypatch.setattr(all_pairs, "MIN_SHORTLIST", 500)
     computed = []
-    of = _pair_scan._Products.of
+    of = pair_scan._Products.of
     monkeypatch.setattr(
-        *(_pair_scan._Products, "of"),
+        *(pair_scan._Products, "of"),
         lambda self, tile, tau: computed.append(tile) or of(self, tile, tau),
     )
     *inputs, _ = problem(4, n_items=700, d=6, scale=4.0)
     n_scans = []
-    scan = _pair_scan.scan
+    scan = pair_scan.scan
     monkeypatch.setattr(
-        _pair_scan, "scan", lambda *args: n_scans.append(1) or scan(*args)
+        pair_scan, "scan", lambda *args: n_scans.append(1) or scan(*args)
     )
     assert_same(greedy_d_all_pairs(*inputs, 100), explicit(*inputs, 100))
     n_tiles = 22 * 23 // 2
@@ -199,14 +199,14 @@ def test_tiles_are_skipped_yet_nothing_is_missed(monkeypatch):
 
 
 def test_reach_holds_at_scale_over_many_scans(monkeypatch):
-    monkeypatch.setattr(_all_pairs, "MIN_SHORTLIST", 300)
-    monkeypatch.setattr(_all_pairs, "MAX_SHORTLIST", 300)
-    monkeypatch.setattr(_pair_scan, "BLOCK_SIZE", 32)
+    monkeypatch.setattr(all_pairs, "MIN_SHORTLIST", 300)
+    monkeypatch.setattr(all_pairs, "MAX_SHORTLIST", 300)
+    monkeypatch.setattr(pair_scan, "BLOCK_SIZE", 32)
     *inputs, _ = problem(8, n_items=300, d=5, scale=2.0)
     lower = torch.linalg.cholesky(torch.cov(inputs[0].T))
     pairs = scope_pairs(300)
     first, second = torch.as_tensor(pairs).T
-    lengths = _fisher.squared_lengths(inputs[0], first, second, lower)
+    lengths = fisher.squared_lengths(inputs[0], first, second, lower)
     reach = lower, lengths.quantile(0.5).item()
     pairs = in_reach(inputs[0], pairs, reach)
     found = greedy_d_all_pairs(*inputs, 150, reach=reach)
@@ -215,14 +215,14 @@ def test_reach_holds_at_scale_over_many_scans(monkeypatch):
 
 @pytest.mark.parametrize("scale", [10.0, 60.0])
 def test_extreme_rewards_do_not_overflow(scale, monkeypatch):
-    monkeypatch.setattr(_all_pairs, "MIN_SHORTLIST", 500)
-    monkeypatch.setattr(_all_pairs, "MAX_SHORTLIST", 500)
+    monkeypatch.setattr(all_pairs, "MIN_SHORTLIST", 500)
+    monkeypatch.setattr(all_pairs, "MAX_SHORTLIST", 500)
     *inputs, _ = problem(5, n_items=400, d=5, scale=scale)
     assert_same(greedy_d_all_pairs(*inputs, 100), explicit(*inputs, 100))
 
 
 def test_low_matmul_precision_changes_no_pick(monkeypatch):
-    monkeypatch.setattr(_all_pairs, "MAX_SHORTLIST", 4096)
+    monkeypatch.setattr(all_pairs, "MAX_SHORTLIST", 4096)
     *inputs, _ = problem(6, n_items=400, d=8)
     expected = explicit(*inputs, 60)
     before = torch.get_float32_matmul_precision()
@@ -239,19 +239,19 @@ def test_many_small_groups_cost_no_square_of_the_items(monkeypatch):
     inputs = [torch.as_tensor(rng.standard_normal(s)) for s in ((3000, 6), 3000)]
     matrix = torch.eye(6, dtype=torch.float64)
     tiles = []
-    make = _pair_scan.make_tiles
+    make = pair_scan.make_tiles
     monkeypatch.setattr(
-        _pair_scan, "make_tiles", lambda pool: tiles.extend(make(pool)) or tiles
+        pair_scan, "make_tiles", lambda pool: tiles.extend(make(pool)) or tiles
     )
-    monkeypatch.setattr(_all_pairs, "MAX_SHORTLIST", 1000)
-    monkeypatch.setattr(_all_pairs, "MIN_SHORTLIST", 1000)
+    monkeypatch.setattr(all_pairs, "MAX_SHORTLIST", 1000)
+    monkeypatch.setattr(all_pairs, "MIN_SHORTLIST", 1000)
     found = greedy_d_all_pairs(*inputs, matrix, 30, groups=groups, scope="within")
     pairs = scope_pairs(3000, groups, "within")
     assert_same(found, brute_force(*inputs, matrix, 30, pairs))
     area = sum(
         (t.rows.stop - t.rows.start) * (t.columns.stop - t.columns.start) for t in tiles
     )
-    assert area <= 3000 * _pair_scan.BLOCK_SIZE
+    assert area <= 3000 * pair_scan.BLOCK_SIZE
 
 
 # ------------------------------------------------------------------- limits and faces
@@ -317,7 +317,7 @@ def test_progress_is_told_the_end_and_can_interrupt(monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_pair_batch, "PROGRESS_EVERY", 0.0)
+    monkeypatch.setattr(pair_batch, "PROGRESS_EVERY", 0.0)
     with pytest.raises(KeyboardInterrupt):
         greedy_d_all_pairs(*inputs, 20, progress=interrupt)
 
@@ -326,7 +326,7 @@ def test_memory_does_not_grow_with_the_number_of_pairs():
     script = """
         import torch
         from pathlib import Path
-        from skarm._all_pairs import greedy_d_all_pairs
+        from skarm._information.all_pairs import greedy_d_all_pairs
         torch.set_num_threads(1)
         inputs = torch.randn(5000, 64).double(), torch.randn(5000).double()
         matrix = torch.eye(64).double()
@@ -353,8 +353,8 @@ def test_memory_does_not_grow_with_the_number_of_pairs():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("scope", SCOPES)
 def test_the_gpu_agrees_with_the_cpu(scope, monkeypatch):
-    monkeypatch.setattr(_pair_scan, "GPU_BLOCK_SIZE", 100)
-    monkeypatch.setattr(_all_pairs, "MAX_SHORTLIST", 4096)
+    monkeypatch.setattr(pair_scan, "GPU_BLOCK_SIZE", 100)
+    monkeypatch.setattr(all_pairs, "MAX_SHORTLIST", 4096)
     *inputs, groups = problem(7, n_items=400, d=8)
     reach = torch.eye(8, dtype=torch.float64), 30.0
     rules = {"groups": groups, "scope": scope, "max_per_item": 5}

@@ -12,8 +12,8 @@ from pair_problems import (
     scope_pairs,
 )
 
-from skarm import _all_pairs_v, _fisher, _pair_scan
-from skarm._all_pairs_v import greedy_v_all_pairs
+from skarm._information import all_pairs_v, fisher, pair_scan
+from skarm._information.all_pairs_v import greedy_v_all_pairs
 
 
 def target_of(embedding, seed=0):
@@ -28,15 +28,15 @@ def target_of(embedding, seed=0):
 def sizes(request, monkeypatch):
     """Sizes at which small problems take every path of the code."""
     if request.param != "one list":
-        monkeypatch.setattr(_all_pairs_v, "MIN_SHORTLIST", 12)
-        monkeypatch.setattr(_all_pairs_v, "MAX_SHORTLIST", 12)
-        monkeypatch.setattr(_pair_scan, "SAMPLE_SIZE", 500)
+        monkeypatch.setattr(all_pairs_v, "MIN_SHORTLIST", 12)
+        monkeypatch.setattr(all_pairs_v, "MAX_SHORTLIST", 12)
+        monkeypatch.setattr(pair_scan, "SAMPLE_SIZE", 500)
     if request.param == "tiny tiles":
-        monkeypatch.setattr(_pair_scan, "BLOCK_SIZE", 7)
-        monkeypatch.setattr(_pair_scan, "CHUNK_SIZE", 13)
-        monkeypatch.setattr(_all_pairs_v, "MAX_PICKS", 5)
+        monkeypatch.setattr(pair_scan, "BLOCK_SIZE", 7)
+        monkeypatch.setattr(pair_scan, "CHUNK_SIZE", 13)
+        monkeypatch.setattr(all_pairs_v, "MAX_PICKS", 5)
     if request.param == "no allowance":
-        monkeypatch.setattr(_all_pairs_v, "FIRST_SHARE", 0.0)
+        monkeypatch.setattr(all_pairs_v, "FIRST_SHARE", 0.0)
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0, 10.0, 60.0])
@@ -67,7 +67,7 @@ def test_excluded_pairs_reach_and_caps_are_kept(scope, sizes):
             continue
         lower = torch.linalg.cholesky(torch.cov(embedding.T).reshape(d, d))
         first, second = torch.as_tensor(allowed).T
-        lengths = _fisher.squared_lengths(embedding, first, second, lower)
+        lengths = fisher.squared_lengths(embedding, first, second, lower)
         reach = lower, lengths.quantile(0.6).item() * 1.001
         for kw in ({}, {"max_per_item": 2}, {"max_per_group": 3, "max_per_item": 3}):
             n_pairs = min(len(allowed), 20)
@@ -139,34 +139,32 @@ def larger(seed, n_items=900, d=12, n_past=400):
     rng = np.random.default_rng(seed)
     past = torch.as_tensor(rng.permutation(scope_pairs(n_items))[:n_past]).T
     weights = torch.full((n_past,), 0.2, dtype=torch.float64)
-    matrix = torch.eye(d) + _fisher.information(embedding, *past, weights)
+    matrix = torch.eye(d) + fisher.information(embedding, *past, weights)
     target = 2 * torch.cov(embedding.T)
     return embedding, rewards, matrix, target
 
 
 def explicit(embedding, rewards, matrix, target, n_pairs):
-    """The list-based rule of _fisher on every pair."""
+    """The list-based rule of fisher on every pair."""
     first, second = torch.as_tensor(scope_pairs(len(embedding))).T
     p = torch.sigmoid(rewards[first] - rewards[second])
     inputs = embedding, first, second, p * (1 - p), matrix, target
-    picks, gains = _fisher.greedy_v(*inputs, n_pairs)
+    picks, gains = fisher.greedy_v(*inputs, n_pairs)
     return torch.stack([first[picks], second[picks]], dim=1).numpy(), gains
 
 
 def test_one_scan_serves_many_picks_exactly(monkeypatch):
     inputs = larger(1)
-    scans, scan = [], _pair_scan.scan
-    monkeypatch.setattr(
-        _pair_scan, "scan", lambda *args: scans.append(1) or scan(*args)
-    )
+    scans, scan = [], pair_scan.scan
+    monkeypatch.setattr(pair_scan, "scan", lambda *args: scans.append(1) or scan(*args))
     assert_same(greedy_v_all_pairs(*inputs, 60), explicit(*inputs, 60))
     assert len(scans) <= 15
 
 
 def test_a_long_batch_is_exact_over_many_scans(monkeypatch):
-    monkeypatch.setattr(_all_pairs_v, "MIN_SHORTLIST", 500)
-    monkeypatch.setattr(_all_pairs_v, "MAX_SHORTLIST", 500)
-    monkeypatch.setattr(_pair_scan, "BLOCK_SIZE", 64)
+    monkeypatch.setattr(all_pairs_v, "MIN_SHORTLIST", 500)
+    monkeypatch.setattr(all_pairs_v, "MAX_SHORTLIST", 500)
+    monkeypatch.setattr(pair_scan, "BLOCK_SIZE", 64)
     inputs = larger(2, n_items=300, d=8, n_past=20)
     assert_same(greedy_v_all_pairs(*inputs, 300), explicit(*inputs, 300))
 
@@ -176,7 +174,7 @@ def test_no_pair_off_the_list_gains_more_than_the_threshold(seed):
     rng = np.random.default_rng(seed)
     d, threshold = 5, 0.3
     beta = torch.as_tensor(rng.uniform(0, 2, d))
-    allowed = _all_pairs_v._Allowance(beta, threshold, 0.5)
+    allowed = all_pairs_v._Allowance(beta, threshold, 0.5)
     x = torch.as_tensor(rng.standard_normal((20_000, d)))
     v = torch.as_tensor(rng.uniform(0, 0.25, 20_000))
     score = v * (x**2 @ (beta + 0.5)) / (1 + v * (x**2).sum(dim=1))

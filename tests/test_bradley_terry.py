@@ -14,8 +14,9 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 
-from skarm import BradleyTerryRegressor, Comparisons, _linear, bradley_terry
-from skarm._likelihood import BradleyTerryLoss
+from skarm import BradleyTerryRegressor, Comparisons, bradley_terry
+from skarm._model import linear
+from skarm._model.likelihood import BradleyTerryLoss
 
 SMALL_NETWORK = {
     "hidden_layer_sizes": (16,),
@@ -320,7 +321,7 @@ def test_information_is_the_hessian_without_the_prior(labels):
 
 
 def test_too_many_features_keep_no_information_and_say_so(monkeypatch):
-    for module in (bradley_terry, _linear):
+    for module in (bradley_terry, linear):
         monkeypatch.setattr(module, "MAX_DENSE", 5)
     asked, y, _ = simulate()
     model = BradleyTerryRegressor(alpha=1.0).fit(asked, y)
@@ -389,7 +390,7 @@ def test_score_of_ratings_is_the_share_of_pairs_in_order():
 
 
 def test_too_many_implied_comparisons_are_refused(monkeypatch):
-    monkeypatch.setattr("skarm._checks.MAX_IMPLIED_PAIRS", 700)
+    monkeypatch.setattr("skarm._data.checks.MAX_IMPLIED_PAIRS", 700)
     items, rating, groups, _ = ratings()
     with pytest.raises(ValueError, match=r"40 items imply up to 780 .* Pass groups"):
         BradleyTerryRegressor().fit(items, rating)

@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from skarm import BradleyTerryRegressor, Comparisons, bradley_terry
-from skarm._likelihood import BradleyTerryLoss
+from skarm._model.likelihood import BradleyTerryLoss
 
 SMALL_NETWORK = {
     "hidden_layer_sizes": (16,),

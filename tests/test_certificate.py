@@ -8,10 +8,15 @@ import pytest
 import torch
 from pair_problems import SCOPES, problem, scope_pairs
 
-from skarm import _certificate, _fisher, _pair_pool
-from skarm._all_pairs import greedy_d_all_pairs
-from skarm._certificate import d_efficiency, rows_of, top_of_list, top_of_pool
-from skarm._exchange import exchange_d
+from skarm._information import certificate, fisher, pair_pool
+from skarm._information.all_pairs import greedy_d_all_pairs
+from skarm._information.certificate import (
+    d_efficiency,
+    rows_of,
+    top_of_list,
+    top_of_pool,
+)
+from skarm._information.exchange import exchange_d
 
 
 def listed(embedding, rewards, pairs):
@@ -34,7 +39,7 @@ def log_det_of(candidates, matrix, picks):
     embedding, first, second, weights = candidates
     picks = torch.as_tensor(picks)
     chosen = first[picks], second[picks], weights[picks]
-    return torch.logdet(matrix + _fisher.information(embedding, *chosen)).item()
+    return torch.logdet(matrix + fisher.information(embedding, *chosen)).item()
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
@@ -68,7 +73,7 @@ def test_the_bound_is_tight_where_weights_need_not_be_fractions(seed):
 def test_more_rounds_never_lower_the_certificate():
     embedding, rewards, matrix, _ = problem(2, n_items=30, d=5, scale=1.0)
     candidates = listed(embedding, rewards, scope_pairs(30))
-    picks, _ = _fisher.greedy_d(*candidates, matrix, 12)
+    picks, _ = fisher.greedy_d(*candidates, matrix, 12)
     bounds = [efficiency(candidates, matrix, picks, n_rounds=n) for n in range(1, 8)]
     assert (np.diff(bounds) >= 0).all()
     assert bounds[-1] > bounds[0]
@@ -83,7 +88,7 @@ def test_a_pool_of_every_pair_has_the_certificate_of_its_list(scope, monkeypatch
     position = {tuple(pair): i for i, pair in enumerate(listing.tolist())}
     picks = [position[tuple(pair)] for pair in pairs.tolist()]
     candidates = listed(embedding, rewards, listing)
-    pool = _pair_pool.make_pool(embedding, rewards, groups, scope, None)
+    pool = pair_pool.make_pool(embedding, rewards, groups, scope, None)
     place = pool.item.argsort()
     first, second = place[pairs].T
     _, *chosen = listed(embedding, rewards, pairs.numpy())
@@ -102,11 +107,11 @@ def test_copies_of_every_item_cost_greedy_nothing_and_top_leverage_much():
     rewards = embedding @ torch.as_tensor(rng.standard_normal(24)) / 5
     candidates = listed(embedding, rewards, scope_pairs(160))
     n_past = torch.as_tensor(rng.permutation(len(candidates[1]))[:100])
-    past = _fisher.information(embedding, *(row[n_past] for row in candidates[1:]))
+    past = fisher.information(embedding, *(row[n_past] for row in candidates[1:]))
     matrix = past + torch.eye(24)
-    picks, _ = _fisher.greedy_d(*candidates, matrix, 50)
+    picks, _ = fisher.greedy_d(*candidates, matrix, 50)
     swapped, _ = exchange_d(*candidates, matrix, picks, 2)
-    top = _fisher.leverage(*candidates, matrix).topk(50).indices
+    top = fisher.leverage(*candidates, matrix).topk(50).indices
     assert efficiency(candidates, matrix, swapped) >= 0.95
     assert efficiency(candidates, matrix, picks) >= 0.95
     assert efficiency(candidates, matrix, top) <= 0.85
@@ -123,7 +128,7 @@ def test_capped_weights_sum_to_the_batch_and_keep_their_proportions(seed):
     rng = np.random.default_rng(seed)
     weights = torch.as_tensor(rng.gamma(0.3, size=50))
     for k in (1, 10, 49, 50, 60):
-        capped = _certificate._capped(weights, k)
+        capped = certificate._capped(weights, k)
         assert capped.sum().item() == pytest.approx(min(k, 50))
         assert capped.min() >= 0 and capped.max() <= 1
         free = capped < 1

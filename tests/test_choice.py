@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from skarm._choice import network_pays
+from skarm._model.choice import network_pays
 
 RIGHT, USELESS = np.array([1.0, 0.0]), np.array([0.0, 1.0])
 

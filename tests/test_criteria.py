@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skarm import _criteria, _fisher
+from skarm._information import criteria, fisher
 
 SEEDS = range(4)
 
@@ -55,7 +55,7 @@ def schur_log_det(matrix, nuisance):
 @pytest.mark.parametrize("nuisance", [[0], [4], [1, 3]])
 def test_d_s_is_greedy_on_the_schur_complement(nuisance, seed):
     candidates, (x, v, matrix) = problem(seed)
-    found = _criteria.greedy_d_s(
+    found = criteria.greedy_d_s(
         *candidates, nuisance=torch.tensor(nuisance), n_pairs=12
     )
     expected = greedy(
@@ -70,7 +70,7 @@ def test_d_s_is_greedy_on_the_schur_complement(nuisance, seed):
 def test_d_s_gains_add_up_also_across_refactoring(seed):
     candidates, (x, v, matrix) = problem(seed, n_pairs=300, prior=1e-6)
     nuisance = [0, 2]
-    picks, gains = _criteria.greedy_d_s(
+    picks, gains = criteria.greedy_d_s(
         *candidates, nuisance=torch.tensor(nuisance), n_pairs=250
     )
     before, after = (
@@ -89,8 +89,8 @@ def test_d_s_is_blind_to_what_is_only_a_mixture_of_nuisances(seed):
     mix[3:, :3] = torch.as_tensor(rng.standard_normal((2, 3)))
     mix[3:, 3:] = torch.as_tensor(rng.standard_normal((2, 2)) + 3 * np.eye(2))
     mixed = [candidates[0] @ mix, *candidates[1:4], mix.T @ candidates[4] @ mix]
-    one = _criteria.greedy_d_s(*candidates, nuisance=nuisance, n_pairs=15)
-    other = _criteria.greedy_d_s(*mixed, nuisance=nuisance, n_pairs=15)
+    one = criteria.greedy_d_s(*candidates, nuisance=nuisance, n_pairs=15)
+    other = criteria.greedy_d_s(*mixed, nuisance=nuisance, n_pairs=15)
     assert one[0] == other[0]
     np.testing.assert_allclose(one[1], other[1], rtol=1e-7, atol=1e-10)
 
@@ -103,19 +103,17 @@ def test_an_answer_about_nuisances_alone_is_worth_nothing_beside_a_plain_prior(s
     first[7], second[7] = 1, 0
     matrix = torch.eye(5, dtype=torch.float64)
     parts = (candidates[0], first, second, candidates[3], matrix)
-    picks, gains = _criteria.greedy_d_s(
-        *parts, nuisance=torch.tensor([3, 4]), n_pairs=1
-    )
+    picks, gains = criteria.greedy_d_s(*parts, nuisance=torch.tensor([3, 4]), n_pairs=1)
     assert picks != [7] and gains[0] > 0
     only = [parts[0], first[7:8], second[7:8], candidates[3][7:8], matrix]
-    _, gains = _criteria.greedy_d_s(*only, nuisance=torch.tensor([3, 4]), n_pairs=1)
+    _, gains = criteria.greedy_d_s(*only, nuisance=torch.tensor([3, 4]), n_pairs=1)
     assert gains[0] == pytest.approx(0, abs=1e-14)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_g_helps_the_least_certain_difference_the_most(seed):
     candidates, (x, v, matrix) = problem(seed)
-    picks, gains = _criteria.greedy_g(*candidates, n_pairs=12)
+    picks, gains = criteria.greedy_g(*candidates, n_pairs=12)
     for k, pick in enumerate(picks):
         before = np.linalg.inv(with_batch(x, v, matrix, picks[:k]))
         variances = np.einsum("ij,jk,ik->i", x, before, x)
@@ -154,7 +152,7 @@ def test_pruning_drops_the_pick_whose_loss_raises_the_trace_least(seed, with_cos
     target = np.cov(rng.standard_normal((5, 30)))
     costs = rng.uniform(0.5, 2, len(x)) if with_costs else None
     picks = rng.permutation(len(x))[:16].tolist()
-    found = _criteria.prune_v(
+    found = criteria.prune_v(
         *candidates,
         target=torch.as_tensor(target),
         picks=picks,
@@ -168,7 +166,7 @@ def test_pruning_survives_refactoring_and_a_nearly_flat_prior():
     candidates, (x, v, matrix) = problem(0, n_items=60, n_pairs=400, prior=1e-5)
     target = torch.eye(5, dtype=torch.float64)
     picks = list(range(260))
-    found = _criteria.prune_v(*candidates, target=target, picks=picks, n_pairs=6)
+    found = criteria.prune_v(*candidates, target=target, picks=picks, n_pairs=6)
     assert found == pruned(x, v, matrix, np.eye(5), picks, 6)
 
 
@@ -176,7 +174,7 @@ def test_pruning_survives_refactoring_and_a_nearly_flat_prior():
 def test_costs_divide_gains_and_closed_candidates_are_not_picked(rule):
     candidates, (x, v, matrix) = problem(0)
     params = {"nuisance": torch.tensor([4])} if rule == "greedy_d_s" else {}
-    choose = getattr(_criteria, rule)
+    choose = getattr(criteria, rule)
     costs = torch.as_tensor(np.random.default_rng(0).uniform(0.2, 5, len(x)))
     picks, _ = choose(*candidates, n_pairs=8, costs=costs, **params)
     if rule == "greedy_d_s":
@@ -205,8 +203,8 @@ def test_inputs_stay_as_they_were(rule):
     candidates, _ = problem(0)
     copies = [c.clone() for c in candidates]
     params = {"nuisance": torch.tensor([4])} if rule == "greedy_d_s" else {}
-    getattr(_criteria, rule)(*candidates, n_pairs=5, **params)
-    _criteria.prune_v(
+    getattr(criteria, rule)(*candidates, n_pairs=5, **params)
+    criteria.prune_v(
         *candidates,
         target=torch.eye(5, dtype=torch.float64),
         picks=[1, 2, 3],
@@ -220,8 +218,8 @@ def test_v_then_pruning_never_ends_above_twice_as_many_forward_then_random():
     """BAIT's way back keeps a better half than the average half."""
     candidates, (x, v, matrix) = problem(0, n_pairs=200)
     target = torch.as_tensor(x.T @ x / len(x))
-    picks, _ = _fisher.greedy_v(*candidates, target, 20)
-    kept = _criteria.prune_v(*candidates, target=target, picks=picks, n_pairs=10)
+    picks, _ = fisher.greedy_v(*candidates, target, 20)
+    kept = criteria.prune_v(*candidates, target=target, picks=picks, n_pairs=10)
     rng = np.random.default_rng(0)
 
     def trace(batch):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from skarm._enumeration import MAX_LISTED_PAIRS, PairEnumeration, sample_indices
+from skarm._data.enumeration import MAX_LISTED_PAIRS, PairEnumeration, sample_indices
 
 SCOPES = ["all", "within", "across"]
 SEEDS = range(12)

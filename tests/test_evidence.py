@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from skarm import _evidence, _linear
-from skarm._evidence import maximize_evidence
-from skarm._newton import newton
+from skarm._model import evidence, linear
+from skarm._model.evidence import maximize_evidence
+from skarm._model.newton import newton
 
 
 def problem(seed):
@@ -38,11 +38,11 @@ def objective(loss, log_alpha):
 
 @pytest.mark.parametrize("seed", range(60))
 def test_no_alpha_of_a_dense_grid_is_better_than_the_one_found(seed):
-    loss = _linear._coordinates(*problem(seed))[0]
+    loss = linear._coordinates(*problem(seed))[0]
     start = np.zeros(loss.n_coordinates)
     found = maximize_evidence(loss, start, 1e-9, 200)
     log_scale = np.log(loss.mean_square())
-    grid = log_scale - 2 * np.log(np.geomspace(*_evidence.PRIOR_SD_RANGE, 81))
+    grid = log_scale - 2 * np.log(np.geomspace(*evidence.PRIOR_SD_RANGE, 81))
     best = max(objective(loss, t) for t in grid)
     reached = objective(loss, np.log(found.alpha))
     assert reached >= best - 2e-3
@@ -54,21 +54,21 @@ def test_no_alpha_of_a_dense_grid_is_better_than_the_one_found(seed):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_the_search_is_a_few_fits_long(seed, monkeypatch):
-    loss = _linear._coordinates(*problem(seed))[0]
+    loss = linear._coordinates(*problem(seed))[0]
     n_points = []
-    evaluate = _evidence._Search.evaluate
+    evaluate = evidence._Search.evaluate
 
     def counted(search, log_alpha):
         n_points.append(log_alpha)
         evaluate(search, log_alpha)
 
-    monkeypatch.setattr(_evidence._Search, "evaluate", counted)
+    monkeypatch.setattr(evidence._Search, "evaluate", counted)
     maximize_evidence(loss, np.zeros(loss.n_coordinates), 1e-9, 200)
     assert len(n_points) <= 12
 
 
 def test_the_start_decides_nothing():
-    loss = _linear._coordinates(*problem(3))[0]
+    loss = linear._coordinates(*problem(3))[0]
     cold = maximize_evidence(loss, np.zeros(loss.n_coordinates), 1e-9, 200)
     warm = maximize_evidence(loss, cold.minimum.coef + 0.1, 1e-9, 200)
     assert warm.alpha == pytest.approx(cold.alpha, rel=1e-3)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from test_fisher import differences, log_det, minus_trace, problem, second_moment
 
-from skarm import _fisher
-from skarm._exchange import exchange_d, exchange_v
+from skarm._information import fisher
+from skarm._information.exchange import exchange_d, exchange_v
 
 SEEDS = range(6)
 
@@ -30,7 +30,7 @@ def setting(criterion, seed, **sizes):
     *candidates, matrix = problem(seed, **sizes)
     target = second_moment(differences(*candidates[:3]))
     more = [] if criterion == "d" else [target]
-    greedy = _fisher.greedy_d if criterion == "d" else _fisher.greedy_v
+    greedy = fisher.greedy_d if criterion == "d" else fisher.greedy_v
     rule = exchange_d if criterion == "d" else exchange_v
     return (
         value_of(criterion, candidates, matrix, target),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skarm import _fisher
+from skarm._information import fisher
 
 SEEDS = range(4)
 
@@ -66,7 +66,7 @@ def second_moment(X):
 def test_information_is_the_weighted_gram_matrix_of_differences(seed):
     embedding, first, second, weights, _ = problem(seed)
     X = differences(embedding, first, second)
-    information = _fisher.information(embedding, first, second, weights)
+    information = fisher.information(embedding, first, second, weights)
     torch.testing.assert_close(information, X.T @ (weights[:, None] * X))
     assert torch.equal(information, information.T)
 
@@ -76,7 +76,7 @@ def test_leverage_is_its_definition(seed):
     embedding, first, second, weights, matrix = problem(seed)
     X = differences(embedding, first, second)
     expected = weights * torch.einsum("ki,ij,kj->k", X, torch.linalg.inv(matrix), X)
-    found = _fisher.leverage(embedding, first, second, weights, matrix)
+    found = fisher.leverage(embedding, first, second, weights, matrix)
     torch.testing.assert_close(found, expected)
 
 
@@ -87,15 +87,15 @@ def test_leverage_is_the_gradient_of_log_det_in_the_counts(seed):
     counts = torch.ones(len(X), dtype=torch.float64, requires_grad=True)
     matrix = X.T @ ((counts * weights)[:, None] * X) + past
     torch.logdet(matrix).backward()
-    found = _fisher.leverage(embedding, first, second, weights, matrix.detach())
+    found = fisher.leverage(embedding, first, second, weights, matrix.detach())
     torch.testing.assert_close(found, counts.grad)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_leverages_in_ones_own_information_sum_to_the_dimension(seed):
     embedding, first, second, weights, _ = problem(seed)
-    matrix = _fisher.information(embedding, first, second, weights)
-    total = _fisher.leverage(embedding, first, second, weights, matrix).sum()
+    matrix = fisher.information(embedding, first, second, weights)
+    total = fisher.leverage(embedding, first, second, weights, matrix).sum()
     assert total.item() == pytest.approx(embedding.shape[1])
 
 
@@ -106,8 +106,8 @@ def test_leverage_is_unchanged_by_an_invertible_map_of_the_embedding(seed):
     map_ = torch.as_tensor(rng.standard_normal((3, 3)) + 2 * np.eye(3))
     scores = []
     for phi in (embedding, embedding @ map_):
-        matrix = _fisher.information(phi, first, second, weights)
-        scores.append(_fisher.leverage(phi, first, second, weights, matrix))
+        matrix = fisher.information(phi, first, second, weights)
+        scores.append(fisher.leverage(phi, first, second, weights, matrix))
     torch.testing.assert_close(*scores)
 
 
@@ -118,14 +118,14 @@ def test_nothing_but_differences_of_the_embedding_matters(level, seed):
     raised = embedding + level
     embedding = raised - level  # what is left of it after rounding
     torch.testing.assert_close(
-        _fisher.information(raised, first, second, weights),
-        _fisher.information(embedding, first, second, weights),
+        fisher.information(raised, first, second, weights),
+        fisher.information(embedding, first, second, weights),
         rtol=1e-10,
         atol=1e-10,
     )
     torch.testing.assert_close(
-        _fisher.leverage(raised, first, second, weights, matrix),
-        _fisher.leverage(embedding, first, second, weights, matrix),
+        fisher.leverage(raised, first, second, weights, matrix),
+        fisher.leverage(embedding, first, second, weights, matrix),
         rtol=1e-7,
         atol=1e-7,
     )
@@ -134,15 +134,15 @@ def test_nothing_but_differences_of_the_embedding_matters(level, seed):
 def test_no_pairs_have_no_information_and_no_lengths():
     embedding, first, second, weights, matrix = problem(0)
     none = first[:0], second[:0]
-    zero = _fisher.information(embedding, *none, weights[:0])
+    zero = fisher.information(embedding, *none, weights[:0])
     assert torch.equal(zero, torch.zeros(3, 3, dtype=torch.float64))
-    lengths = _fisher.squared_lengths(embedding, *none, _fisher.factor(matrix))
+    lengths = fisher.squared_lengths(embedding, *none, fisher.factor(matrix))
     assert lengths.shape == (0,)
 
 
 def test_factor_is_lower_and_squares_to_the_matrix():
     matrix = problem(0)[-1]
-    lower = _fisher.factor(matrix)
+    lower = fisher.factor(matrix)
     assert torch.equal(lower, lower.tril())
     torch.testing.assert_close(lower @ lower.T, matrix)
 
@@ -150,9 +150,9 @@ def test_factor_is_lower_and_squares_to_the_matrix():
 def test_a_singular_matrix_raises_and_says_what_to_do():
     singular = torch.diag(torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64))
     with pytest.raises(ValueError, match=r"positive definite; its leading minor of "):
-        _fisher.factor(singular)
+        fisher.factor(singular)
     with pytest.raises(ValueError, match=r"order 2 is not. Raise the prior precision"):
-        _fisher.factor(singular)
+        fisher.factor(singular)
 
 
 # ----------------------------------------------------------------------- greedy rules
@@ -163,7 +163,7 @@ def test_greedy_d_is_brute_force(seed):
     *candidates, matrix = problem(seed)
     X, weights = differences(*candidates[:3]), candidates[3]
     expected = brute_force(X, weights, matrix, 15, log_det)
-    picks, gains = _fisher.greedy_d(*candidates, matrix, 15)
+    picks, gains = fisher.greedy_d(*candidates, matrix, 15)
     assert picks == expected[0]
     np.testing.assert_allclose(gains, expected[1], rtol=1e-9)
 
@@ -174,7 +174,7 @@ def test_greedy_v_is_brute_force(seed):
     X, weights = differences(*candidates[:3]), candidates[3]
     target = second_moment(X)
     expected = brute_force(X, weights, matrix, 15, minus_trace(target))
-    picks, gains = _fisher.greedy_v(*candidates, matrix, target, 15)
+    picks, gains = fisher.greedy_v(*candidates, matrix, target, 15)
     assert picks == expected[0]
     np.testing.assert_allclose(gains, expected[1], rtol=1e-9)
 
@@ -185,16 +185,16 @@ def test_greedy_stays_exact_through_hundreds_of_picks_from_any_prior(ridge):
     matrix = matrix if ridge > 0.1 else ridge * torch.eye(5, dtype=torch.float64)
     X, weights = differences(*candidates[:3]), candidates[3]
     n_pairs = 230
-    assert n_pairs > 2 * _fisher.REFACTOR_EVERY
+    assert n_pairs > 2 * fisher.REFACTOR_EVERY
 
     expected = brute_force(X, weights, matrix, n_pairs, log_det)
-    picks, gains = _fisher.greedy_d(*candidates, matrix, n_pairs)
+    picks, gains = fisher.greedy_d(*candidates, matrix, n_pairs)
     assert picks == expected[0]
     np.testing.assert_allclose(gains, expected[1], rtol=1e-8)
 
     target = second_moment(X)
     expected = brute_force(X, weights, matrix, n_pairs, minus_trace(target))
-    picks, gains = _fisher.greedy_v(*candidates, matrix, target, n_pairs)
+    picks, gains = fisher.greedy_v(*candidates, matrix, target, n_pairs)
     assert picks == expected[0]
     np.testing.assert_allclose(gains, expected[1], rtol=1e-7)
 
@@ -202,10 +202,10 @@ def test_greedy_stays_exact_through_hundreds_of_picks_from_any_prior(ridge):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_d_gains_never_increase_and_add_up_to_the_batch(seed):
     embedding, first, second, weights, matrix = problem(seed)
-    picks, gains = _fisher.greedy_d(embedding, first, second, weights, matrix, 40)
+    picks, gains = fisher.greedy_d(embedding, first, second, weights, matrix, 40)
     assert sorted(picks) == list(range(40))
     assert (np.diff(gains) <= 1e-12).all()
-    total = matrix + _fisher.information(embedding, first, second, weights)
+    total = matrix + fisher.information(embedding, first, second, weights)
     rise = torch.logdet(total) - torch.logdet(matrix)
     assert sum(gains) == pytest.approx(rise.item())
 
@@ -214,11 +214,11 @@ def test_d_gains_never_increase_and_add_up_to_the_batch(seed):
 def test_v_gains_add_up_to_the_fall_of_the_mean_variance(seed):
     embedding, first, second, weights, matrix = problem(seed)
     target = second_moment(differences(embedding, first, second))
-    picks, gains = _fisher.greedy_v(
+    picks, gains = fisher.greedy_v(
         embedding, first, second, weights, matrix, target, 40
     )
     assert sorted(picks) == list(range(40))
-    total = matrix + _fisher.information(embedding, first, second, weights)
+    total = matrix + fisher.information(embedding, first, second, weights)
     trace = minus_trace(target)
     fall = trace(total.numpy()) - trace(matrix.numpy())
     assert sum(gains) == pytest.approx(fall)
@@ -229,7 +229,7 @@ def test_the_earlier_of_equal_candidates_wins_and_both_can_be_taken(rule):
     embedding = torch.tensor([[0.0], [1.0], [3.0]], dtype=torch.float64)
     first, second = torch.tensor([[1, 0], [0, 2], [2, 0], [0, 2]]).T
     target = [] if rule == "greedy_d" else [torch.eye(1, dtype=torch.float64)]
-    picks, _ = getattr(_fisher, rule)(
+    picks, _ = getattr(fisher, rule)(
         *(embedding, first, second, torch.full((4,), 0.25, dtype=torch.float64)),
         *(torch.eye(1, dtype=torch.float64), *target, 4),
     )
@@ -242,7 +242,7 @@ def test_pairs_that_teach_nothing_gain_nothing_but_can_be_taken(rule):
     weights = torch.zeros(40, dtype=torch.float64)
     weights[[7, 9]] = 0.25
     target = [] if rule == "greedy_d" else [torch.eye(3, dtype=torch.float64)]
-    picks, gains = getattr(_fisher, rule)(
+    picks, gains = getattr(fisher, rule)(
         embedding, first, second, weights, matrix, *target, 40
     )
     assert set(picks[:2]) == {7, 9}
@@ -255,9 +255,9 @@ def test_no_input_is_changed():
     inputs = problem(0)
     target = second_moment(differences(*inputs[:3]))
     before = [tensor.clone() for tensor in (*inputs, target)]
-    _fisher.leverage(*inputs)
-    _fisher.greedy_d(*inputs, 20)
-    _fisher.greedy_v(*inputs, target, 20)
+    fisher.leverage(*inputs)
+    fisher.greedy_d(*inputs, 20)
+    fisher.greedy_v(*inputs, target, 20)
     for old, new in zip(before, (*inputs, target), strict=True):
         assert torch.equal(old, new)
 
@@ -268,7 +268,7 @@ def test_no_input_is_changed():
 def rule_on(name, inputs, n_pairs, **kw):
     """A greedy rule; the target is the second moment of the candidates."""
     target = [] if name == "greedy_d" else [second_moment(differences(*inputs[:3]))]
-    return getattr(_fisher, name)(*inputs, *target, n_pairs, **kw)
+    return getattr(fisher, name)(*inputs, *target, n_pairs, **kw)
 
 
 RULES = ["greedy_d", "greedy_v"]
@@ -340,14 +340,14 @@ def test_progress_counts_the_picks_and_an_interrupt_passes_through(name):
 def everything(embedding, first, second, weights, matrix, n_pairs=25):
     """All results of the module, as arrays."""
     pairs = first, second
-    target = _fisher.information(embedding, *pairs, torch.ones_like(weights)) / 40
-    d_picks, d_gains = _fisher.greedy_d(embedding, *pairs, weights, matrix, n_pairs)
-    v_picks, v_gains = _fisher.greedy_v(
+    target = fisher.information(embedding, *pairs, torch.ones_like(weights)) / 40
+    d_picks, d_gains = fisher.greedy_d(embedding, *pairs, weights, matrix, n_pairs)
+    v_picks, v_gains = fisher.greedy_v(
         embedding, *pairs, weights, matrix, target, n_pairs
     )
     numbers = [
-        _fisher.information(embedding, *pairs, weights).cpu().numpy(),
-        _fisher.leverage(embedding, *pairs, weights, matrix).cpu().numpy(),
+        fisher.information(embedding, *pairs, weights).cpu().numpy(),
+        fisher.leverage(embedding, *pairs, weights, matrix).cpu().numpy(),
         np.array(d_gains),
         np.array(v_gains),
     ]
@@ -358,7 +358,7 @@ def everything(embedding, first, second, weights, matrix, n_pairs=25):
 def test_chunks_change_nothing(seed, monkeypatch):
     inputs = problem(seed)
     numbers, picks = everything(*inputs)
-    monkeypatch.setattr(_fisher, "CHUNK_NUMBERS", 21)
+    monkeypatch.setattr(fisher, "CHUNK_NUMBERS", 21)
     chunked, chunked_picks = everything(*inputs)
     assert chunked_picks == picks
     for whole, part in zip(numbers, chunked, strict=True):

@@ -7,8 +7,8 @@ import pytest
 from scipy.special import expit
 
 from skarm import ActiveComparisonSampler, BradleyTerryRegressor, Comparisons
-from skarm._heads import fit_heads
-from skarm._likelihood import BradleyTerryLoss
+from skarm._model.heads import fit_heads
+from skarm._model.likelihood import BradleyTerryLoss
 
 
 def problem(seed=0, n_items=60, d=3, n_pairs=300):

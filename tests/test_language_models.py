@@ -172,7 +172,7 @@ class TestPooling:
             assert_allclose(ours, theirs, atol=1e-5)
 
     def test_steps_after_the_pooling_are_kept(self, llama, tmp_path):
-        from skarm._sentence_models import sentence_modules
+        from skarm._embedding.sentence_models import sentence_modules
 
         model = embedder(llama)._load()
         model.append(sentence_modules().Normalize())

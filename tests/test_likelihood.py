@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 from scipy.special import expit
 
-from skarm._likelihood import BradleyTerryLoss, information
+from skarm._model.likelihood import BradleyTerryLoss, information
 
 LABELS = ["hard", "soft", "ties"]
 SCALES = [1e-3, 1.0, 30.0]

@@ -11,8 +11,8 @@ from scipy.special import expit
 from scipy.stats import ortho_group
 from sklearn.linear_model import LogisticRegression
 
-from skarm import _evidence, _linear
-from skarm._linear import fit_linear, prepare
+from skarm._model import evidence, linear
+from skarm._model.linear import fit_linear, prepare
 
 # (n_items, n_features, n_pairs), and the number of coordinates that suffice.
 SHAPES = {
@@ -106,9 +106,9 @@ def log_prior(data, alpha):
 
 def evidence_at(alpha, data, monkeypatch):
     """What the package says the evidence is, its search held to (nearly) one alpha."""
-    loss = _linear._coordinates(*data)[0]
+    loss = linear._coordinates(*data)[0]
     sd = np.sqrt(loss.mean_square() / alpha)
-    monkeypatch.setattr(_evidence, "PRIOR_SD_RANGE", (sd * 0.9999, sd * 1.0001))
+    monkeypatch.setattr(evidence, "PRIOR_SD_RANGE", (sd * 0.9999, sd * 1.0001))
     return fit(*data, alpha="auto")
 
 
@@ -135,7 +135,7 @@ def test_fit_equals_direct_minimisation_with_soft_labels_ties_and_weights(name):
 def test_coordinates_are_the_fewest_that_hold_the_solution(name):
     shape, n_coordinates = SHAPES[name]
     data = problem(shape)
-    loss, expand, contract = _linear._coordinates(*data)
+    loss, expand, contract = linear._coordinates(*data)
     assert loss.n_coordinates <= n_coordinates
     z = np.random.default_rng(0).standard_normal(loss.n_coordinates)
     w = expand(z)
@@ -152,8 +152,8 @@ def test_coordinates_are_the_fewest_that_hold_the_solution(name):
 def test_lbfgs_agrees_with_newton(name, layout, monkeypatch):
     items, pairs, y, c = problem(SHAPES[name][0], labels="soft")
     newton = fit(items, pairs, y, c)
-    monkeypatch.setattr(_linear, "MAX_DENSE", 8)
-    monkeypatch.setattr(_linear, "descend", None)  # must not be needed
+    monkeypatch.setattr(linear, "MAX_DENSE", 8)
+    monkeypatch.setattr(linear, "descend", None)  # must not be needed
     lbfgs = fit(layout(items), pairs, y, c, tol=1e-9)
     np.testing.assert_allclose(lbfgs.coef, newton.coef, atol=1e-7)
     assert lbfgs.converged
@@ -161,7 +161,7 @@ def test_lbfgs_agrees_with_newton(name, layout, monkeypatch):
 
 def test_beyond_the_dense_limit_alpha_is_that_of_an_even_subset(monkeypatch):
     items, pairs, y, c = problem((300, 100, 900))
-    monkeypatch.setattr(_linear, "MAX_DENSE", 64)
+    monkeypatch.setattr(linear, "MAX_DENSE", 64)
     found = fit(items, pairs, y, c, "auto")
     rows = np.linspace(0, 899, 32).astype(int)
     subset = fit(items, pairs[rows], y[rows], c[rows], "auto")
@@ -197,7 +197,7 @@ def test_an_iteration_too_few_is_not_called_converged(monkeypatch):
     data = problem((200, 10, 500))
     assert not fit(*data, max_iter=1).converged
     data = problem((30, 80, 200))
-    monkeypatch.setattr(_linear, "MAX_DENSE", 8)
+    monkeypatch.setattr(linear, "MAX_DENSE", 8)
     assert not fit(*data, max_iter=1).converged
 
 
@@ -270,9 +270,7 @@ def test_auto_alpha_recovers_the_precision_of_the_prior(alpha):
 def test_without_signal_auto_alpha_is_strong():
     items, pairs, _, c = problem((100, 8, 300))
     found = fit(items, pairs, np.full(300, 0.5), c, "auto")
-    sd = np.sqrt(
-        _linear._coordinates(items, pairs, c, c)[0].mean_square() / found.alpha
-    )
+    sd = np.sqrt(linear._coordinates(items, pairs, c, c)[0].mean_square() / found.alpha)
     assert sd < 0.3  # nats; 300 ties against the prior's 1.5
     np.testing.assert_array_equal(found.coef, 0)
 

@@ -8,14 +8,14 @@ from scipy.integrate import quad
 from scipy.special import expit
 from scipy.stats import entropy, norm
 
-from skarm._logit_normal import (
+from skarm._model.logit_normal import (
     answer_of_logit,
     bald_information,
     binary_entropy,
     mean_probability,
     probability_variance,
 )
-from skarm._posterior import mean_bernoulli_variance
+from skarm._model.posterior import mean_bernoulli_variance
 
 LOGITS = [0.0, 0.3, -2.0, 7.0, -30.0]
 VARIANCES = [1e-6, 0.05, 1.0, 1.0001, 9.0, 400.0, 1e6]

@@ -10,10 +10,10 @@ import pytest
 PRELUDE = """
     import torch
     from pathlib import Path
-    from skarm import _fisher, _pair_scan
-    from skarm._all_pairs import greedy_d_all_pairs
-    from skarm._all_pairs_v import greedy_v_all_pairs
-    from skarm._exchange import exchange_d
+    from skarm._information import fisher, pair_scan
+    from skarm._information.all_pairs import greedy_d_all_pairs
+    from skarm._information.all_pairs_v import greedy_v_all_pairs
+    from skarm._information.exchange import exchange_d
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     def problem(n, d, n_listed):
@@ -41,11 +41,11 @@ N, D, LISTED = 20_000, 64, 500_000
 K_D, K_V, BLOCK, SAMPLE, CHUNK = 20_000, 20_000, 512, 262_144, 131_072
 RULES = {
     "greedy_d": (
-        "_fisher.greedy_d(embedding, *listed, matrix, 20)",
+        "fisher.greedy_d(embedding, *listed, matrix, 20)",
         8 * (N * D + 4 * LISTED) + 24 * CHUNK,
     ),
     "greedy_v": (
-        "_fisher.greedy_v(embedding, *listed, matrix, torch.eye({d}).double(), 20)",
+        "fisher.greedy_v(embedding, *listed, matrix, torch.eye({d}).double(), 20)",
         8 * (2 * N * D + 8 * LISTED) + 24 * CHUNK,
     ),
     "exchange_d": (

@@ -5,7 +5,13 @@ import pytest
 import torch
 from scipy.special import erf
 
-from skarm._networks import ACTIVATIONS, embed, init_layers, resolve_device, to_torch
+from skarm._model.networks import (
+    ACTIVATIONS,
+    embed,
+    init_layers,
+    resolve_device,
+    to_torch,
+)
 
 FORMULAS = {
     "gelu": lambda x: x * (1 + erf(x / np.sqrt(2))) / 2,

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from skarm import _likelihood, _newton
-from skarm._likelihood import BradleyTerryLoss, DualLoss
-from skarm._newton import descend, lbfgs, newton
+from skarm._model import likelihood
+from skarm._model.likelihood import BradleyTerryLoss, DualLoss
+from skarm._model.newton import descend, lbfgs, newton
 
 
 def problem(seed=0, n_items=300, d=20, n_pairs=2000, dtype=np.float64):
@@ -25,8 +25,8 @@ def differences(items, pairs):
 
 @pytest.fixture
 def small_is_large(monkeypatch):
-    monkeypatch.setattr(_likelihood, "LARGE", 100)
-    monkeypatch.setattr(_likelihood, "BLOCK_ROWS", 64)
+    monkeypatch.setattr(likelihood, "LARGE", 100)
+    monkeypatch.setattr(likelihood, "BLOCK_ROWS", 64)
 
 
 @pytest.mark.parametrize("alpha", [1e-3, 1.0, 100.0])
@@ -117,4 +117,4 @@ def test_the_line_search_descends_from_far_away():
     start = np.linspace(-50, 50, 20)
     values = [newton(loss, start, 1.0, 0.0, n_iter).value for n_iter in range(6)]
     assert (np.diff(values) < 0).all()
-    assert _newton.newton(loss, start, 1.0, 1e-8, 50).converged
+    assert newton(loss, start, 1.0, 1e-8, 50).converged

@@ -6,7 +6,7 @@ from scipy.integrate import quad
 from scipy.special import expit
 from scipy.stats import norm
 
-from skarm._posterior import LastLayerPosterior, mean_bernoulli_variance
+from skarm._model.posterior import LastLayerPosterior, mean_bernoulli_variance
 
 
 def posterior(seed=0, d=4, alpha=0.5):

@@ -24,16 +24,15 @@ MODULES = ["skarm", *(m.name for m in pkgutil.walk_packages([str(ROOT)], "skarm.
 
 #: From the bottom up; a module imports from its own room and from those below.
 ROOMS = [
-    {"exceptions", "_optional", "_items", "_enumeration", "comparisons", "_checks"}
-    | {"_callbacks", "_fit_params", "_persistence", "_reprs"},
-    {"_likelihood", "_newton", "_evidence", "_linear", "_choice", "_networks"}
-    | {"_fisher", "_exchange", "_criteria", "_pair_pool", "_pair_scan"}
-    | {"_certificate"},
-    {"_training", "_heads", "_posterior", "_logit_normal"},
-    {"_pair_batch", "_all_pairs", "_all_pairs_v"},
+    {"exceptions", "_optional", "_data", "comparisons"}
+    | {"_callbacks", "_fit_params", "_persistence"},
+    {f"_model.{name}" for name in ("likelihood", "newton", "evidence", "linear")}
+    | {"_model.choice", "_model.networks", "_information.fisher"}
+    | {f"_information.{name}" for name in ("exchange", "criteria", "certificate")}
+    | {"_information.pair_pool", "_information.pair_scan"},
+    {"_model", "_information"},  # the rest of them
     {"strategies"},
-    {"_embedding_cache", "_sentence_models", "_texts"},
-    {"_static_embedding", "_chat", "_embedding_file"},
+    {"_embedding"},
     {"_candidates", "_pool_design", "_efficiency"},
     {"bradley_terry", "sampler", "itemwise", "text", "metrics", "annotators"}
     | {"model_selection", "utils"},
@@ -209,7 +208,9 @@ def imported_modules(path, name):
 
 
 def floor(name):
-    room = [*name.removesuffix(".__init__").split("."), "skarm"][1]
+    path = [*name.removesuffix(".__init__").split("."), "skarm"][1:3]
+    known = {room for rooms in ROOMS for room in rooms}
+    room = ".".join(path) if ".".join(path) in known else path[0]
     floors = [i for i, rooms in enumerate(ROOMS) if room in rooms]
     assert floors, f"{name} has no room: put it in ROOMS"
     return floors[0]

@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks, get_tags
 
 from skarm import text as text_module
-from skarm._static_embedding import train_tokenizer
+from skarm._embedding.static import train_tokenizer
 from skarm.text import SentenceEmbedder, train_static_embedding
 
 ANIMALS = "cat dog horse rabbit".split()
@@ -702,7 +702,7 @@ class TestDiskCache:
             embedder.transform(["a"])
 
     def test_waiting_ends_when_nothing_happens(self, embedder, monkeypatch):
-        monkeypatch.setattr("skarm._embedding_cache._PATIENCE", 0.1)
+        monkeypatch.setattr("skarm._embedding.cache._PATIENCE", 0.1)
         other = sqlite3.connect(embedder.cache_info()["path"], isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(OSError, match="cannot be used: database is locked"):

@@ -6,10 +6,10 @@ import torch
 from scipy.special import expit
 from sklearn.utils import check_random_state
 
-from skarm import _training
-from skarm._likelihood import BradleyTerryLoss
-from skarm._networks import embed, init_layers
-from skarm._training import canonical_comparisons, held_out, train_layers
+from skarm._model import training
+from skarm._model.likelihood import BradleyTerryLoss
+from skarm._model.networks import embed, init_layers
+from skarm._model.training import canonical_comparisons, held_out, train_layers
 
 CPU = torch.device("cpu")
 
@@ -201,7 +201,7 @@ def naive_training(items, pairs, y, weights, mask, n_epochs):
 
 
 def test_training_equals_a_naive_loop_over_materialised_pairs(monkeypatch):
-    monkeypatch.setattr(_training, "MIN_PROGRESS", -np.inf)  # the last state is kept
+    monkeypatch.setattr(training, "MIN_PROGRESS", -np.inf)  # the last state is kept
     items, pairs, y, _ = problem()
     weights = np.random.default_rng(4).random(200)
     mask = every_third(pairs)
@@ -224,7 +224,7 @@ def test_the_layers_kept_are_those_with_the_best_held_out_loss():
     test = items, pairs[mask], y[mask], weights[mask]
     kept = negative_log_likelihood(trained, *test)
     assert kept == pytest.approx(history[-11], abs=1e-12)  # 10 without progress
-    assert kept <= history.min() + _training.MIN_PROGRESS
+    assert kept <= history.min() + training.MIN_PROGRESS
 
 
 def test_held_out_comparisons_stop_training_and_teach_nothing():
@@ -285,7 +285,7 @@ def test_training_leaves_the_generators_and_the_default_dtype_alone():
 def test_mini_batches_visit_every_training_comparison_once_an_epoch():
     items, pairs, y, weights = problem(n_items=500)
     x = torch.as_tensor(items)
-    part = _training._part(x, pairs, y, weights, ~every_third(pairs))
+    part = training._part(x, pairs, y, weights, ~every_third(pairs))
     seen = [
         torch.column_stack([batch.items[batch.pairs[0]], batch.items[batch.pairs[1]]])
         for batch in part.batches(5, torch.Generator().manual_seed(0))

@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from skarm import BradleyTerryRegressor, make_reward_pipeline
-from skarm._checks import check_comparisons, check_numeric, is_comparisons
+from skarm._data.checks import check_comparisons, check_numeric, is_comparisons
 from skarm.utils import check_comparison_estimator
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.decomposition import PCA, TruncatedSVD
 
-from skarm._checks import check_numeric, check_some_pairs
+from skarm._data.checks import check_numeric, check_some_pairs
 from skarm._pool_design import _open
 from skarm.display._axes import open_axes
 

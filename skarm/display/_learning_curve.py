@@ -5,7 +5,7 @@ from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.model_selection import ShuffleSplit, check_cv
 
-from skarm._checks import check_outcomes, check_some_pairs
+from skarm._data.checks import check_outcomes, check_some_pairs
 from skarm.display._axes import open_axes
 from skarm.metrics import get_scorer
 

@@ -5,7 +5,7 @@ from itertools import combinations
 
 import numpy as np
 
-from skarm._checks import check_outcomes
+from skarm._data.checks import check_outcomes
 from skarm.comparisons import Comparisons
 from skarm.io._texts import as_item_texts, objects
 

@@ -11,9 +11,9 @@ import torch
 from scipy.special import expit
 from sklearn.utils import check_random_state
 
-from skarm import _fisher
-from skarm._networks import to_torch
-from skarm._posterior import LastLayerPosterior, mean_bernoulli_variance
+from skarm._information import fisher
+from skarm._model.networks import to_torch
+from skarm._model.posterior import LastLayerPosterior, mean_bernoulli_variance
 
 __all__ = ["COLD_START_SD", "Design"]
 
@@ -183,7 +183,7 @@ class Design:
         white = torch.as_tensor(self.white)
         identity = torch.eye(white.shape[1], dtype=white.dtype)
         first, second = to_torch(self.pairs, torch.device("cpu")).T
-        return _fisher.squared_lengths(white, first, second, identity).numpy()
+        return fisher.squared_lengths(white, first, second, identity).numpy()
 
     @cached_property
     def posterior_variances(self):
@@ -212,9 +212,7 @@ class Design:
 
     @cached_property
     def second_moment(self):
-        moment = _fisher.second_moment(
-            self.tensor("embedding"), *self.tensor("pairs").T
-        )
+        moment = fisher.second_moment(self.tensor("embedding"), *self.tensor("pairs").T)
         return moment.cpu().numpy()
 
     @cached_property
@@ -225,7 +223,7 @@ class Design:
     def target_information(self):
         if self._target is not None:
             return self._target(True)
-        information = _fisher.information(
+        information = fisher.information(
             *(self.tensor("embedding"), *self.tensor("pairs").T),
             self.tensor("variances") / max(self.n_pairs, 1),
         )

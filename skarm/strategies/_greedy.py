@@ -41,7 +41,7 @@ def greedy_picks(
         Breaks ties.
     choose : callable
         ``choose(*candidates, costs=costs, close=close)`` returns positions and gains;
-        as :func:`skarm._fisher.greedy_d`, but for the number.
+        as :func:`skarm._information.fisher.greedy_d`, but for the number.
     weights : Tensor of shape (n_candidates,)
         v.
     matrix : Tensor of shape (d, d)
@@ -51,7 +51,8 @@ def greedy_picks(
         who is eligible, everyone is.
     refine : callable, default=None
         ``refine(*candidates, picks, caps=caps)`` returns the picks and gains to have
-        instead; as :func:`skarm._exchange.exchange_d`, but for the number of passes.
+        instead; as :func:`skarm._information.exchange.exchange_d`, but for the
+        number of passes.
     report : bool, default=True
         Whether each choice counts as a pick done.
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skarm._logit_normal import binary_entropy
+from skarm._model.logit_normal import binary_entropy
 
 __all__ = ["JointAnswers"]
 

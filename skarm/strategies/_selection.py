@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skarm import _fisher
+from skarm._information import fisher
 
 __all__ = ["Picks", "Selection", "bulk", "eligible_positions", "top_n"]
 
@@ -256,8 +256,8 @@ def bulk(design, n_pairs, eligible):
     # Relative to each feature's own spread, so that units do not matter.
     floor = 1e-18 * moment.diagonal().mean() + 1e-300
     moment.diagonal().mul_(1 + 1e-9).add_(floor)
-    lower = _fisher.factor(moment)
-    lengths = _fisher.squared_lengths(
+    lower = fisher.factor(moment)
+    lengths = fisher.squared_lengths(
         design.tensor("embedding"), *design.tensor("pairs").T, lower
     )
     lengths = lengths.cpu().numpy()

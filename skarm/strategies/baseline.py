@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skarm._enumeration import sample_indices
+from skarm._data.enumeration import sample_indices
 from skarm.strategies._registry import register
 from skarm.strategies._selection import Picks, top_n
 

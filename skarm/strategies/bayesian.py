@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import psi
 from sklearn.neighbors import NearestNeighbors
 
-from skarm._logit_normal import answer_of_logit, bald_information
+from skarm._model.logit_normal import answer_of_logit, bald_information
 from skarm.strategies._joint_answers import JointAnswers
 from skarm.strategies._registry import register
 from skarm.strategies._selection import Selection, top_n

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skarm import _fisher
+from skarm._information import fisher
 from skarm.strategies._greedy import greedy_picks
 from skarm.strategies._registry import register
 from skarm.strategies._selection import Picks
@@ -58,7 +58,7 @@ def reward_agnostic(design, n_pairs, *, rng, ridge=None):
     ones = design.tensor("embedding").new_ones(design.n_pairs)
 
     def choose(*candidates, **limits):
-        return _fisher.greedy_d(*candidates, n_pairs, **limits)
+        return fisher.greedy_d(*candidates, n_pairs, **limits)
 
     picks = greedy_picks(
         *(design, n_pairs, rng, choose),

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import expit
 from scipy.stats import norm
 
-from skarm._logit_normal import probability_variance
+from skarm._model.logit_normal import probability_variance
 from skarm.strategies._arenas import arenas_of, round_robin, tournament
 from skarm.strategies._registry import register
 

@@ -8,8 +8,8 @@ a difference: E[p (1 - p)] ≈ κ σ'(κ s), κ = 1 / √(1 + π/8 var s), one f
 import numpy as np
 import torch
 
-from skarm._all_pairs import greedy_d_all_pairs
-from skarm._all_pairs_v import greedy_v_all_pairs
+from skarm._information.all_pairs import greedy_d_all_pairs
+from skarm._information.all_pairs_v import greedy_v_all_pairs
 from skarm.strategies._greedy import check_variance, precision
 from skarm.strategies._selection import Picks, bulk
 from skarm.strategies.optimal_design import (
@@ -67,10 +67,10 @@ def greedy_d_every_pair(
 
     Notes
     -----
-    Cost and memory: see :func:`skarm._all_pairs.greedy_d_all_pairs`. An embedding with
-    more than a quarter as many dimensions as items, such as one-hot identities, makes
-    masses of pairs tie, and looking at each is slow; there the design's sample of pairs
-    are the candidates.
+    Cost and memory: :func:`skarm._information.all_pairs.greedy_d_all_pairs`. Where an
+    embedding has more than a quarter as many dimensions as items, as one-hot identities
+    have, masses of pairs tie, and looking at each is slow; there the design's sample of
+    pairs are the candidates.
 
     References
     ----------
@@ -123,7 +123,7 @@ def v_every_pair(
 
     Notes
     -----
-    Cost and memory: see :func:`skarm._all_pairs_v.greedy_v_all_pairs`.
+    Cost and memory: see :func:`skarm._information.all_pairs_v.greedy_v_all_pairs`.
     """
     check_variance(variance)
     if exchange or _is_wide(design):

@@ -16,8 +16,8 @@ which is as published, leave outlying pairs alone (see `eligible`).
 
 import torch
 
-from skarm import _criteria, _fisher
-from skarm._exchange import exchange_d, exchange_v
+from skarm._information import criteria, fisher
+from skarm._information.exchange import exchange_d, exchange_v
 from skarm.strategies._greedy import (
     check_exchange,
     greedy_picks,
@@ -107,9 +107,9 @@ def greedy_d_optimal(
 
     def choose(*candidates, **limits):
         if nuisance is None:
-            return _fisher.greedy_d(*candidates, n_pairs, **limits)
+            return fisher.greedy_d(*candidates, n_pairs, **limits)
         columns = nuisance_columns(design, nuisance)
-        return _criteria.greedy_d_s(
+        return criteria.greedy_d_s(
             *candidates, nuisance=columns, n_pairs=n_pairs, **limits
         )
 
@@ -280,7 +280,7 @@ def g_optimal(design, n_pairs, *, rng, eligible="auto", variance="posterior"):
     """
 
     def choose(*candidates, **limits):
-        return _criteria.greedy_g(*candidates, n_pairs=n_pairs, **limits)
+        return criteria.greedy_g(*candidates, n_pairs=n_pairs, **limits)
 
     return _greedy(design, n_pairs, rng, eligible, variance, choose)
 
@@ -339,8 +339,8 @@ def bait(design, n_pairs, *, rng, ridge=None, past_weight=1.0, variance="plug_in
     def choose(*candidates, costs, close):
         n_forward = min(2 * n_pairs, len(candidates[1]))
         limits = {"costs": costs, "close": close}
-        picks, gains = _fisher.greedy_v(*candidates, target, n_forward, **limits)
-        kept = _criteria.prune_v(
+        picks, gains = fisher.greedy_v(*candidates, target, n_forward, **limits)
+        kept = criteria.prune_v(
             *candidates, target=target, picks=picks, n_pairs=n_pairs, costs=costs
         )
         return [picks[k] for k in kept], [gains[k] for k in kept]
@@ -363,7 +363,7 @@ def target_without(design, nuisance):
 
 def _greedy_v(design, n_pairs, rng, eligible, variance, target, refine=None):
     def choose(*candidates, **limits):
-        return _fisher.greedy_v(*candidates, target, n_pairs, **limits)
+        return fisher.greedy_v(*candidates, target, n_pairs, **limits)
 
     return _greedy(design, n_pairs, rng, eligible, variance, choose, refine)
 

@@ -7,7 +7,7 @@ times a pair is asked is its leverage. Pairs are scored once, and nobody is left
 import numpy as np
 import torch
 
-from skarm import _fisher
+from skarm._information import fisher
 from skarm.strategies._registry import register
 from skarm.strategies._selection import top_n
 
@@ -134,9 +134,9 @@ def _top_leverage(design, n_pairs, rng, weights, past=None):
     embedding = design.tensor("embedding")
     first, second = design.tensor("pairs").T
     weights = torch.as_tensor(weights).to(design.device)
-    matrix = _fisher.information(embedding, first, second, weights)
+    matrix = fisher.information(embedding, first, second, weights)
     if past is not None:
         matrix += torch.as_tensor(past).to(design.device)
     matrix.diagonal().add_(PAPER_RIDGE)
-    leverage = _fisher.leverage(embedding, first, second, weights, matrix)
+    leverage = fisher.leverage(embedding, first, second, weights, matrix)
     return top_n(design, leverage.cpu().numpy(), n_pairs, rng)

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.special import expit
 
 from skarm import ActiveComparisonSampler, BradleyTerryRegressor, Comparisons
-from skarm._posterior import mean_bernoulli_variance
+from skarm._model.posterior import mean_bernoulli_variance
 from skarm.strategies._design import COLD_START_SD
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from scipy.optimize import minimize
 
-from skarm._likelihood import BradleyTerryLoss
+from skarm._model.likelihood import BradleyTerryLoss
 
 __all__ = ["fit_heads"]
 

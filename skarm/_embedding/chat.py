@@ -1,6 +1,6 @@
 """Prompts and responses written as a chat model reads them."""
 
-from skarm._sentence_models import load_tokenizer
+from skarm._embedding.sentence_models import load_tokenizer
 
 __all__ = ["render_chat"]
 

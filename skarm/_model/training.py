@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from skarm._networks import embed, init_layers, to_torch
+from skarm._model.networks import embed, init_layers, to_torch
 
 __all__ = ["TrainedLayers", "canonical_comparisons", "held_out", "train_layers"]
 

@@ -1,6 +1,6 @@
 """Greedy V-optimal batches over every pair of n items, without listing the pairs.
 
-Exact: the picks are those of :func:`skarm._fisher.greedy_v` on the explicit list of
+Exact: the picks are those of :func:`~skarm._information.fisher.greedy_v` on the list of
 pairs, each the best of all pairs at its time. What a pair takes from tr(A M⁻¹) may rise
 as M grows, so a list of the best needs more than a threshold. Let M⁻¹ = I at a scan,
 B = A in those coordinates, and P = I - C Cᵀ the inverse after some picks. The scan
@@ -19,11 +19,11 @@ import math
 
 import torch
 
-from skarm import _pair_scan
-from skarm._fisher import MAX_UPDATE, factor
-from skarm._pair_batch import start
-from skarm._pair_pool import listed_differences, rounded, whiten
-from skarm._pair_scan import Score
+from skarm._information import pair_scan
+from skarm._information.fisher import MAX_UPDATE, factor
+from skarm._information.pair_batch import start
+from skarm._information.pair_pool import listed_differences, rounded, whiten
+from skarm._information.pair_scan import Score
 
 __all__ = ["greedy_v_all_pairs"]
 
@@ -61,12 +61,12 @@ def greedy_v_all_pairs(
     Parameters
     ----------
     embedding, rewards, matrix, n_pairs
-        As in :func:`skarm._all_pairs.greedy_d_all_pairs`.
+        As in :func:`skarm._information.all_pairs.greedy_d_all_pairs`.
     target : Tensor of shape (d, d), float64
         A, positive semi-definite: the second moment of the differences the model will
         be used on.
     groups, scope, excluded, reach, max_per_item, max_per_group, tie_order, progress
-        As in :func:`skarm._all_pairs.greedy_d_all_pairs`.
+        As in :func:`skarm._information.all_pairs.greedy_d_all_pairs`.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def greedy_v_all_pairs(
     d = max(embedding.shape[1], 1)
     size = min(SHORTLIST_NUMBERS // d, MAX_SHORTLIST, math.isqrt(2 * pool.n_pairs))
     size = max(size, MIN_SHORTLIST)
-    tiles, share = _pair_scan.make_tiles(pool), FIRST_SHARE
+    tiles, share = pair_scan.make_tiles(pool), FIRST_SHARE
     while len(batch.gains) < n_pairs:
         u, beta = _coordinates(pool.phi, batch.matrix, target)
         allowance = share * float(beta.mean()) if share > MIN_SHARE else 0.0
@@ -125,8 +125,8 @@ def _coordinates(phi, matrix, target):
 
 def _look(pool, tiles, score, size, report):
     """The pairs with the highest scores; None if none may be picked."""
-    for threshold in _pair_scan.thresholds(pool, score, size, 0.0):
-        found = _pair_scan.scan(pool, tiles, score, threshold, size, report)
+    for threshold in pair_scan.thresholds(pool, score, size, 0.0):
+        found = pair_scan.scan(pool, tiles, score, threshold, size, report)
         if found.n_kept:
             return found
     return None

@@ -1,9 +1,9 @@
 """Greedy D-optimal batches over every pair of n items, without listing the pairs.
 
-Exact: the picks are those of :func:`skarm._fisher.greedy_d` on the explicit list of
+Exact: the picks are those of :func:`~skarm._information.fisher.greedy_d` on the list of
 pairs. Three levels make it fast, each a list and a promise about what is outside it:
 
-- all pairs, scanned for gains above a threshold τ (:mod:`skarm._pair_scan`);
+- all pairs, scanned for gains above a threshold τ (see `pair_scan`);
 - the shortlist: the pairs above τ, with gains in float64. The best of it is the best
   of all pairs for as long as it stays above τ, as gains only fall when M grows;
 - its head: the best few thousand, the only ones that a pick updates.
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import torch
 
-from skarm import _pair_scan
-from skarm._fisher import factor
-from skarm._pair_batch import start
-from skarm._pair_pool import listed_differences, rounded, whiten
-from skarm._pair_scan import Score, best_of
+from skarm._information import pair_scan
+from skarm._information.fisher import factor
+from skarm._information.pair_batch import start
+from skarm._information.pair_pool import listed_differences, rounded, whiten
+from skarm._information.pair_scan import Score, best_of
 
 __all__ = ["greedy_d_all_pairs"]
 
@@ -111,11 +111,11 @@ def greedy_d_all_pairs(
     size = min(SHORTLIST_NUMBERS // d, MAX_SHORTLIST, math.isqrt(2 * pool.n_pairs))
     size = max(size, MIN_SHORTLIST)
     head_size = min(max(MIN_HEAD, HEAD_NUMBERS // d), MAX_HEAD)
-    tiles, guess = _pair_scan.make_tiles(pool), 0.0
+    tiles, guess = pair_scan.make_tiles(pool), 0.0
     while len(batch.gains) < n_pairs:
         score = Score(whiten(pool.phi, factor(batch.matrix)))
-        for threshold in _pair_scan.thresholds(pool, score, size, guess):
-            found = _pair_scan.scan(pool, tiles, score, threshold, size, batch.report)
+        for threshold in pair_scan.thresholds(pool, score, size, guess):
+            found = pair_scan.scan(pool, tiles, score, threshold, size, batch.report)
             if found.n_kept:
                 break
         else:

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skarm._likelihood import Hessian
-from skarm._newton import Minimum, descend, newton
+from skarm._model.likelihood import Hessian
+from skarm._model.newton import Minimum, descend, newton
 
 __all__ = ["Evidence", "maximize_evidence"]
 
@@ -66,7 +66,7 @@ def maximize_evidence(loss, start, threshold, max_iter):
     start : ndarray of shape (n_coordinates,)
         Where the first fit starts.
     threshold, max_iter
-        As for :func:`skarm._newton.newton`; of the last fit.
+        As for :func:`skarm._model.newton.newton`; of the last fit.
 
     Returns
     -------

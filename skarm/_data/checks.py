@@ -5,8 +5,8 @@ from scipy import sparse
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from skarm._enumeration import PairEnumeration
-from skarm._items import as_numpy
+from skarm._data.enumeration import PairEnumeration
+from skarm._data.items import as_numpy
 from skarm.comparisons import Comparisons
 
 __all__ = [

@@ -5,7 +5,7 @@ from html import escape
 import numpy as np
 from scipy import sparse
 
-from skarm._items import describe_items
+from skarm._data.items import describe_items
 
 __all__ = ["comparisons_html", "comparisons_text", "progress_text"]
 

@@ -25,7 +25,7 @@ import math
 
 import torch
 
-from skarm import _fisher, _pair_pool, _pair_scan
+from skarm._information import fisher, pair_pool, pair_scan
 
 __all__ = ["d_efficiency", "rows_of", "top_of_list", "top_of_pool"]
 
@@ -96,7 +96,7 @@ def d_efficiency(matrix, rows, keys, top, n_rounds=20):
 
 def _tangent(matrix, information, best):
     """The bound on log det M of a batch, by the rows of the largest leverage."""
-    lower = _fisher.factor(information)
+    lower = fisher.factor(information)
     whitened = torch.linalg.solve_triangular(lower, best.T, upper=False)
     trace = float(torch.cholesky_solve(matrix, lower).trace())
     total = trace + float(whitened.square().sum()) - len(lower)
@@ -107,7 +107,7 @@ def _improve(matrix, rows, weights, k):
     """Weights in [0, 1] that sum to k, better ones, and M with them."""
     for _ in range(N_STEPS):
         information = matrix + rows.T @ (weights[:, None] * rows)
-        lower = _fisher.factor(information)
+        lower = fisher.factor(information)
         leverage = torch.linalg.solve_triangular(lower, rows.T, upper=False).square()
         weights = _capped(weights * leverage.sum(dim=0), k)
     return weights, matrix + rows.T @ (weights[:, None] * rows)
@@ -127,7 +127,7 @@ def _capped(weights, k):
 
 
 def _log_det(matrix):
-    return 2 * float(_fisher.factor(matrix).diagonal().log().sum())
+    return 2 * float(fisher.factor(matrix).diagonal().log().sum())
 
 
 def top_of_list(embedding, first, second, weights, n_pairs):
@@ -136,7 +136,7 @@ def top_of_list(embedding, first, second, weights, n_pairs):
     Parameters
     ----------
     embedding, first, second, weights
-        Candidates, as in :func:`skarm._fisher.information`.
+        Candidates, as in :func:`skarm._information.fisher.information`.
     n_pairs : int
         Size of the batch.
 
@@ -148,7 +148,7 @@ def top_of_list(embedding, first, second, weights, n_pairs):
     size = min(RETURNED * n_pairs, len(first))
 
     def top(matrix):
-        leverage = _fisher.leverage(embedding, first, second, weights, matrix)
+        leverage = fisher.leverage(embedding, first, second, weights, matrix)
         chosen = leverage.topk(size).indices
         return rows_of(
             embedding, first[chosen], second[chosen], weights[chosen]
@@ -163,7 +163,7 @@ def top_of_pool(pool, n_pairs):
     Parameters
     ----------
     pool : Pool
-        Of :func:`skarm._pair_pool.make_pool`.
+        Of :func:`skarm._information.pair_pool.make_pool`.
     n_pairs : int
         Size of the batch.
 
@@ -175,11 +175,11 @@ def top_of_pool(pool, n_pairs):
     size = min(max(RETURNED * n_pairs, 1), pool.n_pairs)
 
     def top(matrix):
-        tiles = _pair_scan.make_tiles(pool)  # M is another one, and not larger
-        u = _pair_pool.whiten(pool.phi, _fisher.factor(matrix))
-        score = _pair_scan.Score(u)
-        for threshold in _pair_scan.thresholds(pool, score, size, 0.0):
-            found = _pair_scan.scan(pool, tiles, score, threshold, size, lambda: None)
+        tiles = pair_scan.make_tiles(pool)  # M is another one, and not larger
+        u = pair_pool.whiten(pool.phi, fisher.factor(matrix))
+        score = pair_scan.Score(u)
+        for threshold in pair_scan.thresholds(pool, score, size, 0.0):
+            found = pair_scan.scan(pool, tiles, score, threshold, size, lambda: None)
             if found.n_kept >= min(n_pairs, pool.n_pairs):
                 break
         first, second, weight, gain, code = found.merge()
@@ -192,5 +192,5 @@ def top_of_pool(pool, n_pairs):
 
 def rows_of(embedding, first, second, weights):
     """√v x of pairs, (n_pairs, d)."""
-    x = _pair_pool.listed_differences(embedding, first, second)
+    x = pair_pool.listed_differences(embedding, first, second)
     return x.mul_(weights.sqrt()[:, None])

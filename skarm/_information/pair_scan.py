@@ -24,8 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from skarm._fisher import differences
-from skarm._pair_pool import rounded, slack_of, variance
+from skarm._information.fisher import differences
+from skarm._information.pair_pool import rounded, slack_of, variance
 
 __all__ = [
     "Found",

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
 
-from skarm._likelihood import Factor, Hessian
+from skarm._model.likelihood import Factor, Hessian
 
 __all__ = ["Minimum", "descend", "lbfgs", "newton"]
 

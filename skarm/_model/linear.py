@@ -17,15 +17,15 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import eigh
 
-from skarm._evidence import maximize_evidence
-from skarm._likelihood import (
+from skarm._model.evidence import maximize_evidence
+from skarm._model.likelihood import (
     LARGE,
     BradleyTerryLoss,
     DualLoss,
     aggregate,
     information,
 )
-from skarm._newton import descend, lbfgs
+from skarm._model.newton import descend, lbfgs
 
 __all__ = ["LinearFit", "fit_linear", "prepare"]
 

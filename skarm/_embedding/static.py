@@ -10,8 +10,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.extmath import randomized_svd
 
-from skarm._sentence_models import sentence_modules
-from skarm._texts import read_texts
+from skarm._embedding.sentence_models import sentence_modules
+from skarm._embedding.texts import read_texts
 
 __all__ = ["train_static_embedding", "train_tokenizer", "train_vectors"]
 

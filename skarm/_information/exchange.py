@@ -9,7 +9,7 @@ never falls, and where a pass changes nothing, no single swap improves the batch
 
 import torch
 
-from skarm import _fisher
+from skarm._information import fisher
 
 __all__ = ["exchange_d", "exchange_v"]
 
@@ -34,7 +34,7 @@ def exchange_d(
     Parameters
     ----------
     embedding, first, second, weights, matrix
-        As in :func:`skarm._fisher.greedy_d`; M is that before the batch.
+        As in :func:`skarm._information.fisher.greedy_d`; M is that before the batch.
     picks : list of int
         Positions of the batch, such as greedy's; distinct.
     n_passes : int, default=1
@@ -55,7 +55,7 @@ def exchange_d(
     Notes
     -----
     A pass costs O(n_items d + n_candidates) a pick, and every 100 updates a fresh
-    start, O(n_candidates d). Memory as :func:`skarm._fisher.greedy_d`.
+    start, O(n_candidates d). Memory as :func:`skarm._information.fisher.greedy_d`.
 
     References
     ----------
@@ -64,9 +64,9 @@ def exchange_d(
        Technometrics 22, 1980.
     """
     candidates = embedding, first, second, weights
-    rule = _fisher.DGains(*candidates, matrix)
+    rule = fisher.DGains(*candidates, matrix)
     picks = _exchange(rule, picks, n_passes, caps, progress)
-    return _in_order(_fisher.greedy_d, candidates, picks, matrix)
+    return _in_order(fisher.greedy_d, candidates, picks, matrix)
 
 
 def exchange_v(
@@ -89,7 +89,7 @@ def exchange_v(
     embedding, first, second, weights, matrix, picks, n_passes, caps, progress
         As in :func:`exchange_d`.
     target : Tensor of shape (d, d)
-        A, as in :func:`skarm._fisher.greedy_v`.
+        A, as in :func:`skarm._information.fisher.greedy_v`.
 
     Returns
     -------
@@ -103,9 +103,9 @@ def exchange_v(
     Cost as :func:`exchange_d`, about twice as long.
     """
     candidates = embedding, first, second, weights
-    rule = _fisher.VGains(*candidates, matrix, target)
+    rule = fisher.VGains(*candidates, matrix, target)
     picks = _exchange(rule, picks, n_passes, caps, progress)
-    return _in_order(_fisher.greedy_v, candidates, picks, matrix, target)
+    return _in_order(fisher.greedy_v, candidates, picks, matrix, target)
 
 
 def _exchange(rule, picks, n_passes, caps, progress):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from skarm import _pair_pool
+from skarm._information import pair_pool
 
 __all__ = ["Batch", "start"]
 
@@ -19,7 +19,7 @@ def start(embedding, rewards, matrix, n_pairs, rules):
     Parameters
     ----------
     embedding, rewards, matrix, n_pairs
-        As in :func:`skarm._all_pairs.greedy_d_all_pairs`.
+        As in :func:`skarm._information.all_pairs.greedy_d_all_pairs`.
     rules : dict
         Its keyword arguments, each of them.
 
@@ -36,11 +36,11 @@ def start(embedding, rewards, matrix, n_pairs, rules):
         If the scope without the excluded pairs holds fewer than `n_pairs`.
     """
     groups, scope, excluded = rules["groups"], rules["scope"], rules["excluded"]
-    pool = _pair_pool.make_pool(embedding, rewards, groups, scope, rules["tie_order"])
+    pool = pair_pool.make_pool(embedding, rewards, groups, scope, rules["tie_order"])
     if excluded is not None and len(excluded):
-        _pair_pool.exclude(pool, excluded)
+        pair_pool.exclude(pool, excluded)
     if rules["reach"] is not None:
-        pool.reach = _pair_pool.make_reach(pool, *rules["reach"])
+        pool.reach = pair_pool.make_reach(pool, *rules["reach"])
     if pool.n_pairs < n_pairs:
         raise ValueError(
             f"n_pairs must not exceed the number of pairs. Got {n_pairs}, but scope "

@@ -1,12 +1,12 @@
 """Greedy batches by further design criteria: D_s, G, and the pruning step of BAIT.
 
-As in `_fisher`: pure functions on tensors, pairs given by rows of an embedding, and
+As in `fisher`: pure functions on tensors, pairs given by rows of an embedding, and
 O(n_items d + n_pairs) a pick by rank-one updates.
 """
 
 import torch
 
-from skarm import _fisher
+from skarm._information import fisher
 
 __all__ = ["greedy_d_s", "greedy_g", "prune_v"]
 
@@ -23,13 +23,13 @@ def greedy_d_s(*candidates, nuisance, n_pairs, costs=None, close=None):
     Parameters
     ----------
     *candidates : embedding, first, second, weights, matrix
-        As in :func:`skarm._fisher.greedy_d`.
+        As in :func:`skarm._information.fisher.greedy_d`.
     nuisance : LongTensor of shape (n_nuisance,)
         Columns of the embedding.
     n_pairs : int
         How many to pick.
     costs, close
-        As in :func:`skarm._fisher.greedy_d`.
+        As in :func:`skarm._information.fisher.greedy_d`.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def greedy_d_s(*candidates, nuisance, n_pairs, costs=None, close=None):
         log det of M_eff gained by each pick, in nats.
     """
     rule = _DsGains(*candidates, nuisance)
-    return _fisher.greedy(rule, n_pairs, costs, close, None)
+    return fisher.greedy(rule, n_pairs, costs, close, None)
 
 
 def greedy_g(*candidates, n_pairs, costs=None, close=None):
@@ -62,7 +62,7 @@ def greedy_g(*candidates, n_pairs, costs=None, close=None):
     gains : list of float
         What each pick takes off the variance that was the largest, in squared nats.
     """
-    return _fisher.greedy(_GGains(*candidates), n_pairs, costs, close, None)
+    return fisher.greedy(_GGains(*candidates), n_pairs, costs, close, None)
 
 
 def prune_v(*candidates, target, picks, n_pairs, costs=None):
@@ -74,11 +74,11 @@ def prune_v(*candidates, target, picks, n_pairs, costs=None):
     Parameters
     ----------
     *candidates : embedding, first, second, weights, matrix
-        As in :func:`skarm._fisher.greedy_v`; the matrix without the picks.
+        As in :func:`skarm._information.fisher.greedy_v`; the matrix without the picks.
     target : Tensor of shape (d, d)
         A.
     picks : list of int
-        Positions, as :func:`skarm._fisher.greedy_v` gives them.
+        Positions, as :func:`skarm._information.fisher.greedy_v` gives them.
     n_pairs : int
         How many to keep.
     costs : Tensor of shape (n_candidates,), default=None
@@ -96,8 +96,8 @@ def prune_v(*candidates, target, picks, n_pairs, costs=None):
     embedding, first, second, weights, matrix = candidates
     chosen = torch.as_tensor(picks, device=first.device)
     first, second, w = first[chosen], second[chosen], weights[chosen].double()
-    matrix = matrix + _fisher.information(embedding, first, second, w)
-    rule = _fisher.VGains(embedding, first, second, w, matrix, target)
+    matrix = matrix + fisher.information(embedding, first, second, w)
+    rule = fisher.VGains(embedding, first, second, w, matrix, target)
     price = torch.ones_like(w) if costs is None else costs[chosen]
     kept = torch.ones_like(w, dtype=torch.bool)
     for _ in range(len(picks) - n_pairs):
@@ -116,8 +116,8 @@ class _DsGains:
         part = embedding[:, nuisance].contiguous()
         self.weights = weights
         self.rules = (
-            _fisher.DGains(embedding, *pairs, matrix),
-            _fisher.DGains(part, *pairs, matrix[nuisance][:, nuisance]),
+            fisher.DGains(embedding, *pairs, matrix),
+            fisher.DGains(part, *pairs, matrix[nuisance][:, nuisance]),
         )
 
     def gains(self):
@@ -132,7 +132,7 @@ class _DsGains:
             rule.add(pick)
 
 
-class _GGains(_fisher.DGains):
+class _GGains(fisher.DGains):
     """What all candidates take off the largest xᵀ M⁻¹ x."""
 
     def gains(self):
