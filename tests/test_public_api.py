@@ -31,7 +31,7 @@ ROOMS = [
     {"_pair_batch", "_all_pairs", "_all_pairs_v"},
     {"strategies"},
     {"_embedding_cache", "_sentence_models"},
-    {"_candidates", "_pool_design", "_efficiency"},
+    {"_candidates", "_pool_design", "_efficiency", "_curves"},
     {"bradley_terry", "sampler", "itemwise", "text", "metrics", "annotators"},
     {"learner", "datasets", "io", "annotate", "modal", "skactiveml"},
     {"display", "skarm"},

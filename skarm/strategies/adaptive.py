@@ -44,6 +44,10 @@ def adaptive(design, n_pairs, *, rng):
     picks : Picks
         Utilities as those of the rule used, which `why` names, with the reason.
 
+    Notes
+    -----
+    Cost that of the rule used, and O(n_candidates d + n_items d² + d³) to choose it.
+
     References
     ----------
     .. [1] `benchmarks/results/label_efficiency/REPORT.md`.

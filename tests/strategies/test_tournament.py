@@ -12,7 +12,7 @@ SEEDS = range(3)
 
 
 def design_of(seed, model=True, **arguments):
-    pool, past, estimator = fitted(seed)
+    pool, _, estimator = fitted(seed)
     design = make_design(
         pool, np.arange(len(pool)), estimator if model else None, **arguments
     )
@@ -99,7 +99,7 @@ def test_an_outlier_has_no_advantage():
 def test_costs_divide_the_gains():
     cost = np.ones(120)
     cost[::2] = 1e6
-    pool, _, design = design_of(0, costs=cost)
+    _, _, design = design_of(0, costs=cost)
     picks = tournament_d_optimal(
         design, 20, rng=np.random.RandomState(0), contestants=100
     )
