@@ -7,6 +7,8 @@ REPLAY_SHARE = 0.6
 #: Candidates offered in a round, drawn afresh; all strategies see the same first ones.
 N_CANDIDATES = 5000
 SEEDS = 20
+#: The fit on very many labels is costly and varies little.
+CEILING_SEEDS = 3
 
 #: The prompts and models of a file are split in two by a hash of their names. Rules and
 #: constants were chosen on the tuning half; the report is about the reporting half.

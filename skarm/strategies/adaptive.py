@@ -180,7 +180,7 @@ def _state(design):
     else:
         kind = "light, and nobody is" if tails <= LIGHT_TAILS else "heavy, and they are"
         why = (
-            f"v_optimal: {settled}, at least {DESIGN:.0%}; the tails of the differences"
-            f" are {kind} left out (kurtosis {tails:.2f} times a Gaussian's)"
+            f"v_optimal: {settled}, at least {DESIGN:.0%}. The tails of the differences "
+            f"are {kind} left out (kurtosis {tails:.2f} of 1 for Gaussian ones)"
         )
     return share, tails, why
