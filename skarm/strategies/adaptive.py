@@ -11,8 +11,8 @@ import numpy as np
 from skarm.strategies._registry import register
 from skarm.strategies._selection import Picks, bulk
 from skarm.strategies.baseline import random
-from skarm.strategies.every_pair import v_every_pair
-from skarm.strategies.optimal_design import v_optimal
+from skarm.strategies.every_pair import greedy_d_every_pair, v_every_pair
+from skarm.strategies.optimal_design import greedy_d_optimal, v_optimal
 from skarm.strategies.tournament import tournament_d_optimal
 
 __all__ = ["adaptive", "adaptive_every_pair", "settled_share", "tail_weight"]
@@ -31,12 +31,13 @@ LIGHT_TAILS = 1.05
     source="this package; `benchmarks/study_label_efficiency.py`",
 )
 def adaptive(design, n_pairs, *, rng):
-    """What "auto" is: random, then the better of two, then a V-optimal batch.
+    """What "auto" is: random, then the better of two, then a D-optimal batch.
 
     While the answers settle less than 1/6 of the directions that the candidates differ
     in, `random`; up to 1/2, `tournament_d_optimal`, the better of two random pairs;
-    from then on `v_optimal`, where pairs far out stay eligible if the tails are light.
-    See :func:`settled_share` and :func:`tail_weight`.
+    from then on `greedy_d_optimal` (or `v_optimal`, if the query has a target), where
+    pairs far out stay eligible if the tails are light. See :func:`settled_share` and
+    :func:`tail_weight`.
 
     Parameters
     ----------
@@ -61,14 +62,8 @@ def adaptive(design, n_pairs, *, rng):
     ----------
     .. [1] `benchmarks/results/label_efficiency/REPORT.md`.
     """
-    share, tails, why = _state(design)
-    if share < LEAN:
-        picks = random(design, n_pairs, rng=rng)
-    elif share < DESIGN:
-        picks = tournament_d_optimal(design, n_pairs, rng=rng)
-    else:
-        picks = v_optimal(design, n_pairs, rng=rng, eligible=_eligible(tails))
-    return picks._replace(why=why)
+    rule, params, why = _rule(design)
+    return rule(design, n_pairs, rng=rng, **params)._replace(why=why)
 
 
 def adaptive_every_pair(design, n_pairs, *, rng, **where):
@@ -95,12 +90,10 @@ def adaptive_every_pair(design, n_pairs, *, rng, **where):
     -----
     To draw from the sample is to draw from every pair.
     """
-    share, tails, why = _state(design)
-    if share >= DESIGN:
-        eligible = _eligible(tails)
-        picks = v_every_pair(design, n_pairs, rng=rng, eligible=eligible, **where)
+    rule, params, why = _rule(design)
+    if rule in _EVERY_PAIR:
+        picks = _EVERY_PAIR[rule](design, n_pairs, rng=rng, **params, **where)
         return picks._replace(why=why)
-    rule = random if share < LEAN else tournament_d_optimal
     picks = rule(design, n_pairs, rng=rng)
     return Picks(design.pairs[picks.positions], picks.utilities, why)
 
@@ -165,22 +158,26 @@ def tail_weight(design):
     return float(np.mean((lengths / lengths.mean()) ** 2) * rank / (rank + 2))
 
 
-def _eligible(tails):
-    return 1.0 if tails <= LIGHT_TAILS else "auto"
+_EVERY_PAIR = {greedy_d_optimal: greedy_d_every_pair, v_optimal: v_every_pair}
 
 
-def _state(design):
-    """Settled share, tail weight, and what follows from them, in words."""
-    share, tails = settled_share(design), tail_weight(design)
+def _rule(design):
+    """The rule to use, its parameters, and the reason in words."""
+    share = settled_share(design)
     settled = f"the answers settle {share:.0%} of the directions"
     if share < LEAN:
         why = f"random: {settled}, less than {LEAN:.0%}, so representative pairs pay"
-    elif share < DESIGN:
+        return random, {}, why
+    if share < DESIGN:
         why = f"tournament_d_optimal: {settled}, less than {DESIGN:.0%}"
-    else:
-        kind = "light, and nobody is" if tails <= LIGHT_TAILS else "heavy, and they are"
-        why = (
-            f"v_optimal: {settled}, at least {DESIGN:.0%}. The tails of the differences "
-            f"are {kind} left out (kurtosis {tails:.2f} of 1 for Gaussian ones)"
-        )
-    return share, tails, why
+        return tournament_d_optimal, {}, why
+    tails = tail_weight(design)
+    is_light = tails <= LIGHT_TAILS
+    has_target = design.target_moment is not design.second_moment
+    rule = v_optimal if has_target else greedy_d_optimal
+    why = (
+        f"{rule.__name__}: {settled}, at least {DESIGN:.0%}. The tails of the "
+        f"differences are {'light, nobody is' if is_light else 'heavy, and they are'} "
+        f"left out (kurtosis {tails:.2f} of 1 for Gaussian ones)"
+    )
+    return rule, {"eligible": 1.0 if is_light else "auto"}, why

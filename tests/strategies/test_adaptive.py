@@ -104,8 +104,8 @@ def test_nothing_is_settled_in_a_cold_start():
     [
         (light(), 1e4, "random", {}, "representative"),
         (light(), 80.0, "tournament_d_optimal", {}, "less than 50%"),
-        (light(), 0.1, "v_optimal", {"eligible": 1.0}, "light, and nobody is left out"),
-        (heavy(), 0.1, "v_optimal", {}, "heavy, and they are left out"),
+        (light(), 0.1, "greedy_d_optimal", {"eligible": 1.0}, "light, nobody is left"),
+        (heavy(), 0.1, "greedy_d_optimal", {}, "heavy, and they are left out"),
     ],
 )
 def test_it_is_the_rule_that_it_names(items, alpha, rule, params, why):
@@ -120,12 +120,27 @@ def test_it_is_the_rule_that_it_names(items, alpha, rule, params, why):
     assert why in auto.explain_["why"]
 
 
+def test_a_target_is_aimed_at():
+    """Of two halves of the features the target varies in one: V asks about that one."""
+    pool, model = answered(light(), 100, 0.1)
+    aim = light(1) * ([1.0] * 4 + [0.0] * 4)
+    auto = ActiveComparisonSampler(random_state=0)
+    plain = ActiveComparisonSampler(
+        "v_optimal", strategy_params={"eligible": 1.0}, random_state=0
+    )
+    arguments = {"estimator": model, "n_pairs": 20, "target": aim}
+    np.testing.assert_array_equal(
+        auto.query(pool, **arguments), plain.query(pool, **arguments)
+    )
+    assert auto.explain_["why"].startswith("v_optimal: ")
+
+
 def test_it_is_the_default():
     assert get_strategy("auto") is adaptive
 
 
 @pytest.mark.parametrize(
-    ("alpha", "why"), [(1e4, "random"), (80.0, "tournament"), (0.1, "v_optimal")]
+    ("alpha", "why"), [(1e4, "random"), (80.0, "tournament"), (0.1, "greedy_d_optimal")]
 )
 def test_it_chooses_among_every_pair_of_a_vast_pool(alpha, why):
     items = np.vstack([light(seed) for seed in range(3)])
