@@ -11,6 +11,8 @@ A metric is a function of arrays and knows no estimator, but for
 - of items: ``reward_true`` (NaN = not rated, left out) and ``reward_pred`` hold one
   reward per item; ``groups`` says which prompt an item answers.
 
+:func:`label_savings` compares two learning curves.
+
 :data:`SCORERS`, :func:`get_scorer` and :func:`make_reward_scorer` turn them into
 ``scoring=`` arguments for ``GridSearchCV`` and ``cross_validate``.
 """
@@ -24,15 +26,18 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import make_scorer
 from sklearn.utils import check_consistent_length
 
+from skarm._curves import LabelSavings, label_savings
 from skarm._efficiency import design_efficiency
 
 __all__ = [
     "SCORERS",
+    "LabelSavings",
     "best_of_n",
     "brier_score",
     "design_efficiency",
     "get_scorer",
     "grouped_spearman",
+    "label_savings",
     "log_loss",
     "make_reward_scorer",
     "pairwise_accuracy",

@@ -27,8 +27,8 @@ class ActiveComparisonSampler(BaseEstimator):
     strategy : str or callable, default="auto"
         A name of :func:`skarm.strategies.get_strategy_names`, or a function
         ``f(design, n_pairs, *, rng, **params)`` returning positions among the
-        candidates. "auto" is the default that measurements favour, at present
-        ``"greedy_d_optimal"``.
+        candidates. "auto" is the default that measurements favour,
+        :func:`~skarm.strategies.adaptive`; `explain_` says what it did and why.
     strategy_params : dict, default=None
         Keyword arguments of the strategy, such as ``{"eligible": 1.0}``.
     max_pairs_per_item, max_pairs_per_group : int, default=None

@@ -37,6 +37,7 @@ def fitted(pool, annotator, n=60):
 def query(monkeypatch, limit, pool, **params):
     monkeypatch.setattr(_candidates, "MAX_CANDIDATES", limit)
     chosen = {name: params.pop(name) for name in CHOSEN if name in params}
+    chosen.setdefault("strategy", "greedy_d_optimal")
     chooser = ActiveComparisonSampler(**chosen, random_state=0)
     return chooser.query(pool, return_utilities=True, **params)
 

@@ -33,7 +33,7 @@ ROOMS = [
     {"_model", "_information"},  # the rest of them
     {"strategies"},
     {"_embedding"},
-    {"_candidates", "_pool_design", "_efficiency"},
+    {"_candidates", "_pool_design", "_efficiency", "_curves"},
     {"bradley_terry", "sampler", "itemwise", "text", "metrics", "annotators"}
     | {"model_selection", "utils"},
     {"learner", "datasets", "io", "annotate", "modal", "skactiveml"},

@@ -544,11 +544,11 @@ def test_an_int_seed_repeats_and_a_random_state_moves_on():
     assert set(moving.query(pool, n_pairs=9)) != set(first)
 
 
-def test_auto_is_the_greedy_d_optimal_rule():
+def test_auto_is_the_adaptive_rule():
     pool, *_ = problem()
     np.testing.assert_array_equal(
         ActiveComparisonSampler(random_state=0).query(pool, n_pairs=8),
-        query("greedy_d_optimal", pool),
+        query("adaptive", pool),
     )
 
 

@@ -15,6 +15,7 @@ from skarm.strategies._registry import (
     strategy_table,
 )
 from skarm.strategies._selection import Picks, Selection, top_n
+from skarm.strategies.adaptive import adaptive, adaptive_every_pair
 from skarm.strategies.baseline import random
 from skarm.strategies.bayesian import bal_pm, bald, batch_bald, variance
 from skarm.strategies.cold_start import reward_agnostic
@@ -36,6 +37,7 @@ from skarm.strategies.optimal_design import (
     v_optimal,
 )
 from skarm.strategies.paper import d_optimal, past_aware_d_optimal, xtx
+from skarm.strategies.tournament import tournament_d_optimal
 from skarm.strategies.uncertainty import entropy, max_difference
 
 __all__ = [
@@ -44,6 +46,7 @@ __all__ = [
     "Picks",
     "Selection",
     "a_optimal",
+    "adaptive",
     "badge",
     "bait",
     "bal_pm",
@@ -69,10 +72,15 @@ __all__ = [
     "reward_agnostic",
     "strategy_table",
     "top_n",
+    "tournament_d_optimal",
     "v_optimal",
     "variance",
     "xtx",
 ]
 
 #: Rules that can look at every pair of a lazy pool, however many there are.
-EVERY_PAIR = {greedy_d_optimal: greedy_d_every_pair, v_optimal: v_every_pair}
+EVERY_PAIR = {
+    adaptive: adaptive_every_pair,
+    greedy_d_optimal: greedy_d_every_pair,
+    v_optimal: v_every_pair,
+}

@@ -253,9 +253,10 @@ def bulk(design, n_pairs, eligible):
     if n_pairs >= design.n_pairs or eligible == 1:
         return None, None, np.inf
     moment = design.tensor("second_moment").clone()
-    # Relative to each feature's own spread, so that units do not matter.
-    floor = 1e-18 * moment.diagonal().mean() + 1e-300
-    moment.diagonal().mul_(1 + 1e-9).add_(floor)
+    # Relative to each feature's own spread, so that units do not matter; but a feature
+    # that no pair differs in has only rounding, of either sign, for a spread.
+    floor = 1e-14 * moment.diagonal().mean() + 1e-300
+    moment.diagonal().mul_(1 + 1e-9).clamp_(min=floor)
     lower = fisher.factor(moment)
     lengths = fisher.squared_lengths(
         design.tensor("embedding"), *design.tensor("pairs").T, lower

@@ -104,6 +104,23 @@ def test_constant_features_do_not_matter(constant):
     )
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_features_that_differ_only_between_groups_do_not_matter_within(seed):
+    """Of the prompt, say: every difference is zero, its sum only up to rounding."""
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(40), 5)
+    embedding = rng.standard_normal((200, 3))
+    pairs = (
+        5 * rng.integers(40, size=(300, 1)) + [0, 1] + rng.integers(4, size=(300, 1))
+    )
+    about = rng.standard_normal((40, 3))[groups]
+    wide = np.hstack([embedding, about])
+    np.testing.assert_array_equal(
+        eligible_positions(Design(pairs, lambda: wide), 1, 0.5),
+        eligible_positions(Design(pairs, lambda: embedding), 1, 0.5),
+    )
+
+
 def test_without_any_difference_everyone_is_eligible():
     design = Design(np.array([[0, 1], [1, 2], [2, 0]]), lambda: np.ones((3, 2)))
     assert eligible_positions(design, 1, 0.4).tolist() == [0, 1, 2]

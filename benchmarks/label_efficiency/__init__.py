@@ -1,0 +1,1 @@
+"""The label-efficiency study: `config`, `worlds`, `cells` and `report`."""

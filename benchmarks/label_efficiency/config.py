@@ -1,0 +1,65 @@
+"""What the study runs. Change it here; cells that are done are not run again."""
+
+#: Labels after which a model is fitted and judged; the first round is random.
+ROUNDS = (50, 100, 150, 200, 300, 400, 600, 800, 1000)
+#: Where recorded answers are fewer, the rounds stop at this share of them.
+REPLAY_SHARE = 0.6
+#: Candidates offered in a round, drawn afresh; all strategies see the same first ones.
+N_CANDIDATES = 5000
+SEEDS = 20
+#: The fit on very many labels is costly and varies little.
+CEILING_SEEDS = 3
+
+#: The prompts and models of a file are split in two by a hash of their names. Rules and
+#: constants were chosen on the tuning half; the report is about the reporting half.
+HALVES = ("tuning", "reporting")
+SALT = "skarm"
+#: Share of the prompts (or items) that are only judged on.
+TEST_SHARE = 0.3
+
+#: name: how to make it; see `worlds.py`. `temperature` is the noise of the annotators.
+WORLDS = {
+    "hand": dict(kind="features", key="X_hand", temperature=3.0),
+    "pca": dict(kind="features", key="X_pca", temperature=3.0),
+    "hand T=1": dict(kind="features", key="X_hand", temperature=1.0),
+    "pca T=1": dict(kind="features", key="X_pca", temperature=1.0),
+    "pca across": dict(kind="features", key="X_pca", temperature=3.0, scope="across"),
+    "text": dict(kind="text", temperature=3.0),
+    "pca 10% flipped": dict(kind="features", key="X_pca", temperature=3.0, flip=0.10),
+    "pca 25% flipped": dict(kind="features", key="X_pca", temperature=3.0, flip=0.25),
+    "linear": dict(kind="synthetic", reward="linear"),
+    "duplicated": dict(kind="synthetic", reward="linear", copies=4),
+    "network": dict(kind="synthetic", reward="network", n_features=32),
+    "heavy tails": dict(kind="synthetic", reward="saturated", n_features=32, df=3),
+    "digits": dict(kind="digits"),
+    "hh": dict(kind="replay", file="hh_harmless_public.jsonl.gz"),
+    "pandalm": dict(kind="replay", file="pandalm_human_public.jsonl.gz"),
+    "llmfao": dict(kind="replay", file="llmfao_comparisons.jsonl.gz"),
+}
+#: The worlds of `--quick`, and its seeds and strategies.
+QUICK = dict(
+    worlds=("hand", "pca", "linear", "duplicated", "digits"),
+    strategies=("random", "auto", "d_optimal", "greedy_d_optimal", "entropy"),
+    seeds=4,
+)
+
+#: name: how the reward model is made; see `cells.py`. Random is in every recipe, and
+#: strategies None means every one that is registered.
+RECIPES = {
+    "skarm": dict(model="default", strategies=None),
+    "length only": dict(model="length", strategies=("random",)),
+    "paper": dict(
+        model="paper",
+        strategies=("random", "d_optimal", "max_difference", "entropy"),
+        worlds=("hand", "pca", "text", "linear"),
+        rounds=(100, 200, 400, 600, 800, 1000),
+    ),
+    "paper protocol": dict(
+        model="paper",
+        strategies=("random", "d_optimal", "past_aware_d_optimal", "entropy"),
+        worlds=("hand", "pca", "pca across"),
+        rounds=(125, 250, 500, 1000, 2000),
+        n_prompts_offered=500,
+        n_candidates=22_500,
+    ),
+}

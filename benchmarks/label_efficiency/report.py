@@ -1,0 +1,271 @@
+"""From the tidy table of cells to a report: tables in Markdown, and plots."""
+
+import numpy as np
+import pandas as pd
+
+from label_efficiency.cells import CEILING
+from skarm.metrics import label_savings
+
+__all__ = ["compare", "markdown", "plots"]
+
+MAIN = "skarm"
+DRAWN = ("random", "auto", "greedy_d_optimal", "v_optimal", "d_optimal", "entropy")
+
+
+def curves(table, world, recipe, strategy):
+    """Qualities (n_seeds, n_rounds) as a frame: seeds by labels."""
+    rows = table.query("world == @world and recipe == @recipe")
+    rows = rows[rows.strategy == strategy]
+    return rows.pivot(index="seed", columns="n_labels", values="quality").dropna()
+
+
+def compare(table, recipe=MAIN):
+    """Every strategy beside random in every world, a frame."""
+    found = []
+    cells = table[(table.recipe == recipe) & (table.strategy != CEILING)]
+    for (world, strategy), rows in cells.groupby(["world", "strategy"], sort=False):
+        ours = curves(table, world, recipe, strategy)
+        base = curves(table, world, recipe, "random")
+        seeds = ours.index.intersection(base.index)
+        if len(seeds) < 2:
+            continue
+        labels = ours.columns.intersection(base.columns)
+        both = ours.loc[seeds, labels].to_numpy(), base.loc[seeds, labels].to_numpy()
+        saved = label_savings(*both, n_labels=labels.to_numpy())
+        found.append(
+            dict(
+                world=world,
+                strategy=strategy,
+                seeds=len(seeds),
+                first=both[0][:, 1].mean(),
+                last=both[0][:, -1].mean(),
+                area=saved.area,
+                gain=saved.area_difference,
+                low=saved.area_interval[0],
+                high=saved.area_interval[1],
+                labels=saved.labels,
+                labels_low=saved.labels_interval[0],
+                labels_high=saved.labels_interval[1],
+                of=labels[-1],
+                seconds=rows.query_seconds.mean(),
+            )
+        )
+    return pd.DataFrame(found)
+
+
+def ranks(found):
+    """Mean rank by area over the worlds that every strategy has, best first."""
+    wide = found.pivot(index="world", columns="strategy", values="area")
+    wide = wide.loc[:, wide.notna().mean() == wide.notna().mean().max()].dropna()
+    rank = wide.rank(axis=1, ascending=False)
+    gain = found.pivot(index="world", columns="strategy", values="gain").loc[wide.index]
+    seconds = found.groupby("strategy").seconds.mean()
+    summary = pd.DataFrame(
+        {
+            "mean rank": rank.mean(),
+            "mean gain": gain[rank.columns].mean(),
+            "worst gain": gain[rank.columns].min(),
+            "worst world": gain[rank.columns].idxmin(),
+            "query s": seconds[rank.columns],
+        }
+    )
+    return summary.sort_values("mean rank"), list(wide.index)
+
+
+def checks(found, table):
+    """What the project set out to reach, and whether it did; (claim, figures, met)."""
+    lines = []
+    auto = found[found.strategy == "auto"].set_index("world")
+    if len(auto):
+        low = auto.low.min()
+        where = auto.low.idxmin()
+        lines.append(
+            (
+                "auto: lower 95 % bound of the area gain over random above -0.005 in "
+                "every world",
+                f"lowest {low:+.4f} ({where})",
+                low > -0.005,
+            )
+        )
+        limits = {"hand": 500, "pca": 500, "linear": 400, "duplicated": 400}
+        for world, limit in limits.items():
+            if world in auto.index:
+                labels = auto.labels[world]
+                lines.append(
+                    (
+                        f"auto: random's final quality with at most {limit} labels in "
+                        f"{world}",
+                        "never" if np.isnan(labels) else f"{labels:.0f}",
+                        bool(labels <= limit),
+                    )
+                )
+        summary, _ = ranks(found)
+        if "auto" in summary.index:
+            lines.append(
+                (
+                    "auto: best mean rank of all strategies",
+                    f"{1 + list(summary.index).index('auto')} of {len(summary)}",
+                    summary.index[0] == "auto",
+                )
+            )
+    for world in ("hand", "pca", "text"):
+        paper = curves(table, world, "paper", "d_optimal")
+        ours = curves(table, world, MAIN, "auto")
+        if len(paper) and len(ours):
+            target, mean = paper.iloc[:, -1].mean(), ours.mean()
+            reached = mean.index[mean >= target]
+            figure = f"{reached[0]}" if len(reached) else "never"
+            lines.append(
+                (
+                    f"{world}: the paper's recipe with d_optimal at "
+                    f"{paper.columns[-1]} labels ({target:.3f}) with at most 200",
+                    figure,
+                    bool(len(reached) and reached[0] <= 200),
+                )
+            )
+    return lines
+
+
+def markdown(table, setting):
+    """The report."""
+    found = compare(table)
+    summary, common = ranks(found)
+    out = [
+        "# Label efficiency: what the study found",
+        "",
+        "Written by `python benchmarks/study_label_efficiency.py --report-only` from "
+        "`cells.parquet`; do not edit. " + setting,
+        "",
+        "Quality is the rank correlation of rewards within unseen prompts (accuracy on "
+        "unseen comparisons where answers are recorded). Gain is the area under the "
+        "learning curve minus random's, paired over seeds, with a 95 % bootstrap "
+        "interval over seeds. Labels are those after which the mean curve reaches "
+        "random's final quality.",
+        "",
+        "## Set out to reach",
+        "",
+        "| goal | found | met |",
+        "| --- | --- | --- |",
+        *(
+            f"| {a} | {b} | {'yes' if c else '**no**'} |"
+            for a, b, c in checks(found, table)
+        ),
+        "",
+        "![learning curves](curves.png)",
+        "",
+        "## Strategies over worlds",
+        "",
+        f"Over {len(common)} worlds: {', '.join(common)}.",
+        "",
+        _table(
+            summary,
+            {
+                "mean rank": "{:.1f}",
+                "mean gain": "{:+.4f}",
+                "worst gain": "{:+.4f}",
+                "query s": "{:.3f}",
+            },
+        ),
+        "",
+        "## World by world",
+        "",
+    ]
+    floor = (
+        compare(table, "length only") if "length only" in set(table.recipe) else None
+    )
+    for world in dict.fromkeys(found.world):
+        rows = found[found.world == world].sort_values("area", ascending=False)
+        notes = []
+        ceiling = curves(table, world, MAIN, CEILING)
+        if len(ceiling):
+            notes.append(f"ceiling {np.nanmean(ceiling.to_numpy()):.3f}")
+        if floor is not None and world in set(floor.world):
+            last = floor[floor.world == world]["last"].iloc[0]
+            notes.append(f"length alone {last:.3f}")
+        last_labels = int(rows.of.iloc[0])
+        out += (
+            [f"### {world}", "", "; ".join(notes), ""]
+            if notes
+            else [f"### {world}", ""]
+        )
+        out += [
+            f"| strategy | seeds | round 2 | at {last_labels} | gain | 95 % | labels |",
+            "| --- | --- | --- | --- | --- | --- | --- |",
+        ]
+        for r in rows.itertuples():
+            labels = "never" if np.isnan(r.labels) else f"{r.labels:.0f}"
+            out.append(
+                f"| {r.strategy} | {r.seeds} | {r.first:.3f} | {r.last:.3f} | "
+                f"{r.gain:+.4f} | {r.low:+.4f} … {r.high:+.4f} | {labels} |"
+            )
+        out.append("")
+    for recipe in sorted(set(table.recipe) - {MAIN, "length only"}):
+        rows = compare(table, recipe)
+        if len(rows):
+            out += [f"## Recipe: {recipe}", ""]
+            out += ["| world | strategy | seeds | at the end | gain | 95 % |"]
+            out += ["| --- | --- | --- | --- | --- | --- |"]
+            out += [
+                f"| {r.world} | {r.strategy} | {r.seeds} | {r.last:.3f} | "
+                f"{r.gain:+.4f} | {r.low:+.4f} … {r.high:+.4f} |"
+                for r in rows.itertuples()
+            ]
+            out.append("")
+    return "\n".join(out) + "\n"
+
+
+def _table(frame, formats):
+    """A frame as Markdown."""
+    head = ["strategy", *frame.columns]
+    lines = [
+        "| " + " | ".join(head) + " |",
+        "| " + " | ".join("---" for _ in head) + " |",
+    ]
+    for name, row in frame.iterrows():
+        cells = [formats.get(c, "{}").format(row[c]) for c in frame.columns]
+        lines.append("| " + " | ".join([str(name), *cells]) + " |")
+    return "\n".join(lines)
+
+
+def plots(table, folder):
+    """Learning curves of the drawn strategies, a panel per world, seed bands."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    main = table[(table.recipe == MAIN) & (table.strategy != CEILING)]
+    worlds = list(dict.fromkeys(main.world))
+    n_columns = min(4, len(worlds))
+    n_rows = -(-len(worlds) // n_columns)
+    figure, axes = plt.subplots(
+        *(n_rows, n_columns),
+        figsize=(3.2 * n_columns, 2.6 * n_rows),
+        squeeze=False,
+        layout="constrained",
+    )
+    for ax in axes.flat[len(worlds) :]:
+        ax.axis("off")
+    colors = dict(zip(DRAWN, ("0.3", "C3", "C0", "C1", "C2", "C4"), strict=True))
+    for ax, world in zip(axes.flat, worlds, strict=False):
+        for strategy in DRAWN:
+            found = curves(table, world, MAIN, strategy)
+            if len(found) < 2:
+                continue
+            mean, error = found.mean(), found.sem()
+            wide = 2.2 if strategy in ("auto", "random") else 1.1
+            label = strategy if ax is axes.flat[0] else None
+            ax.plot(mean.index, mean, color=colors[strategy], lw=wide, label=label)
+            if strategy in ("auto", "random"):
+                band = mean - error, mean + error
+                ax.fill_between(mean.index, *band, color=colors[strategy], alpha=0.15)
+        ceiling = curves(table, world, MAIN, CEILING)
+        if len(ceiling):
+            ax.axhline(np.nanmean(ceiling.to_numpy()), color="0.7", ls=":", lw=1)
+        ax.set_title(world, fontsize=9)
+        ax.tick_params(labelsize=7)
+    figure.supxlabel("labels", fontsize=9)
+    figure.supylabel("quality on unseen prompts (± s.e.)", fontsize=9)
+    figure.legend(loc="outside upper center", ncols=6, frameon=False, fontsize=8)
+    figure.savefig(folder / "curves.png", dpi=90)
+    plt.close(figure)

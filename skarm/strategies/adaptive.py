@@ -1,0 +1,183 @@
+"""The default: lean away from chance as far as the answers have earned it.
+
+A design criterion trusts the linear model. On real text features with few labels per
+dimension that trust is misplaced, and random pairs, which are representative, do
+better; where the answers settle most directions, design saves many labels. How much
+they settle can be read off the posterior.
+"""
+
+import numpy as np
+
+from skarm.strategies._registry import register
+from skarm.strategies._selection import Picks, bulk
+from skarm.strategies.baseline import random
+from skarm.strategies.every_pair import greedy_d_every_pair, v_every_pair
+from skarm.strategies.optimal_design import greedy_d_optimal, v_optimal
+from skarm.strategies.tournament import tournament_d_optimal
+
+__all__ = ["adaptive", "adaptive_every_pair", "settled_share", "tail_weight"]
+
+#: Below this settled share pairs are drawn at random; from the next on, by design.
+LEAN, DESIGN = 1 / 6, 1 / 2
+#: Up to this tail weight no pair is too far out to be asked about.
+LIGHT_TAILS = 1.05
+
+
+@register(
+    needs_model=False,
+    needs_posterior=True,
+    batch_aware=True,
+    cost="that of the rule used, and O(n d + m d² + d³)",
+    source="this package; `benchmarks/study_label_efficiency.py`",
+)
+def adaptive(design, n_pairs, *, rng):
+    """What "auto" is: random, then the better of two, then a D-optimal batch.
+
+    While the answers settle less than 1/6 of the directions that the candidates differ
+    in, `random`; up to 1/2, `tournament_d_optimal`, the better of two random pairs;
+    from then on `greedy_d_optimal` (or `v_optimal`, if the query has a target), where
+    pairs far out stay eligible if the tails are light. See :func:`settled_share` and
+    :func:`tail_weight`.
+
+    Parameters
+    ----------
+    design : Design
+        The candidates, the past information, the prior precision and the target.
+    n_pairs : int
+        How many to pick.
+    rng : RandomState
+        Breaks ties; draws at random.
+
+    Returns
+    -------
+    picks : Picks
+        Utilities as those of the rule used, which `why` names, with the reason.
+
+    Notes
+    -----
+    Cost that of the rule used, and O(n_candidates d + n_items d² + d³) to choose it.
+    The two shares were chosen on the tuning half of the study's prompts and models.
+
+    References
+    ----------
+    .. [1] `benchmarks/results/label_efficiency/REPORT.md`.
+    """
+    rule, params, why = _rule(design)
+    return rule(design, n_pairs, rng=rng, **params)._replace(why=why)
+
+
+def adaptive_every_pair(design, n_pairs, *, rng, **where):
+    """`adaptive` among every pair of the design's items.
+
+    Parameters
+    ----------
+    design : Design
+        Over all items; its pairs are a random sample of the scope.
+    n_pairs : int
+        How many to pick.
+    rng : RandomState
+        Breaks ties; draws at random.
+    **where : dict
+        Scope, groups and excluded pairs, as in
+        :func:`skarm.strategies.every_pair.v_every_pair`.
+
+    Returns
+    -------
+    picks : Picks
+        Positions are pairs of items, shape (n_pairs, 2).
+
+    Notes
+    -----
+    To draw from the sample is to draw from every pair.
+    """
+    rule, params, why = _rule(design)
+    if rule in _EVERY_PAIR:
+        picks = _EVERY_PAIR[rule](design, n_pairs, rng=rng, **params, **where)
+        return picks._replace(why=why)
+    picks = rule(design, n_pairs, rng=rng)
+    return Picks(design.pairs[picks.positions], picks.utilities, why)
+
+
+def settled_share(design):
+    """Share of the directions that the answers, not the prior, determine.
+
+    tr(M⁻¹ H) / r with H the information of the answers, M = alpha I + H, and r the
+    number of dimensions in which candidates differ: MacKay's number of well-determined
+    parameters over that of all there are.
+
+    Parameters
+    ----------
+    design : Design
+        The past information and the prior precision.
+
+    Returns
+    -------
+    share : float
+        In [0, 1]; 0 in a cold start without a past.
+
+    References
+    ----------
+    .. [1] MacKay, "Bayesian interpolation", Neural Computation 4, 1992, eq. 4.8.
+    """
+    lengths = bulk(design, 1, 0.5)[1]
+    if lengths is None or not lengths.any():
+        return 0.0
+    past = design.past_information
+    matrix = past + design.alpha * np.eye(len(past))
+    settled = np.trace(np.linalg.solve(matrix, past))
+    return float(np.clip(settled / lengths.mean(), 0, 1))  # the trace of A⁻¹ A is r
+
+
+def tail_weight(design):
+    """Mardia's kurtosis of the candidates' differences, as a multiple of a Gaussian's.
+
+    With ℓ = xᵀ A⁻¹ x and A the second moment of the differences, which span r
+    dimensions, E[ℓ] is r, and E[ℓ²] / E[ℓ]² · r / (r + 2) is 1 for Gaussian ones.
+
+    Parameters
+    ----------
+    design : Design
+        The candidates; no model is needed.
+
+    Returns
+    -------
+    weight : float
+        1 for Gaussian tails, more for heavier ones, and 1 where all pairs are equal.
+
+    References
+    ----------
+    .. [1] Mardia, "Measures of multivariate skewness and kurtosis with applications",
+       Biometrika 57, 1970.
+    """
+    lengths = bulk(design, 1, 0.5)[1]
+    if lengths is None or not (lengths > 1e-20).any():
+        return 1.0
+    rank = lengths.mean()
+    # Pairs of equal items teach nothing, and say nothing about the tails.
+    lengths = lengths[lengths > 1e-20]
+    return float(np.mean((lengths / lengths.mean()) ** 2) * rank / (rank + 2))
+
+
+_EVERY_PAIR = {greedy_d_optimal: greedy_d_every_pair, v_optimal: v_every_pair}
+
+
+def _rule(design):
+    """The rule to use, its parameters, and the reason in words."""
+    share = settled_share(design)
+    settled = f"the answers settle {share:.0%} of the directions"
+    if share < LEAN:
+        why = f"random: {settled}, less than {LEAN:.0%}, so representative pairs pay"
+        return random, {}, why
+    if share < DESIGN:
+        why = f"tournament_d_optimal: {settled}, less than {DESIGN:.0%}"
+        return tournament_d_optimal, {}, why
+    tails = tail_weight(design)
+    is_light = tails <= LIGHT_TAILS
+    has_target = design.target_moment is not design.second_moment
+    rule = v_optimal if has_target else greedy_d_optimal
+    why = (
+        f"{rule.__name__}: {settled}, at least {DESIGN:.0%}. The tails of the "
+        f"differences are {'light, nobody is' if is_light else 'heavy, and they are'} "
+        f"left out (kurtosis {tails:.2f} of 1 for Gaussian ones)"
+    )
+    return rule, {"eligible": 1.0 if is_light else "auto"}, why

@@ -1,0 +1,154 @@
+"""The default rule: what it measures, what it then does, and that it says so."""
+
+import numpy as np
+import pytest
+
+from skarm import ActiveComparisonSampler, BradleyTerryRegressor, Comparisons
+from skarm.sampler import make_design
+from skarm.strategies import adaptive, get_strategy
+from skarm.strategies.adaptive import settled_share, tail_weight
+
+
+def pool_of(items, n_pairs=3000):
+    return Comparisons.random_pairs(items, n_pairs, random_state=0)
+
+
+def light(seed=0):
+    return np.random.default_rng(seed).standard_normal((400, 8))
+
+
+def heavy(seed=0):
+    return np.random.default_rng(seed).standard_t(3, size=(400, 8))
+
+
+def weight_of(items):
+    pool = pool_of(items)
+    return tail_weight(make_design(pool, np.arange(len(pool)), None))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_gaussian_differences_weigh_one(seed):
+    assert weight_of(light(seed)) == pytest.approx(1, abs=0.08)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_weight_is_mardias_kurtosis_by_definition(seed):
+    items = heavy(seed)
+    X = pool_of(items).differences()
+    A = X.T @ X / len(X)
+    squares = np.einsum("ki,ij,kj->k", X, np.linalg.inv(A), X) ** 2
+    assert weight_of(items) == pytest.approx(squares.mean() / (8 * 10), rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_weight_does_not_depend_on_coordinates_or_on_redundant_features(seed):
+    items = heavy(seed)
+    mixing = np.random.default_rng(seed).standard_normal((8, 8))
+    expected = weight_of(items)
+    assert weight_of(items @ mixing) == pytest.approx(expected, rel=1e-6)
+    redundant = np.hstack([items, items[:, :2], np.ones((400, 1))])
+    assert weight_of(redundant) == pytest.approx(expected, rel=1e-4)
+
+
+def test_pairs_of_equal_items_weigh_nothing():
+    items = light()
+    twins = np.vstack([items, items])
+    pairs = np.vstack([pool_of(items).pairs, [[k, k + 400] for k in range(400)]])
+    design = make_design(Comparisons(twins, pairs), np.arange(len(pairs)), None)
+    alone = make_design(pool_of(items), np.arange(3000), None)
+    # The moment counts them, a factor for all lengths, which cancels.
+    assert tail_weight(design) == pytest.approx(tail_weight(alone), rel=1e-6)
+
+
+def test_a_pool_without_differences_has_a_weight():
+    assert weight_of(np.ones((50, 2))[:, :2].repeat(2, axis=0)) == 1.0
+
+
+def answered(items, n_answers, alpha, seed=0):
+    """A pool, and a model of so many answers about other pairs."""
+    past = Comparisons.random_pairs(items, n_answers, random_state=seed + 50)
+    truth = np.random.default_rng(seed).standard_normal(items.shape[1])
+    y = (past.differences() @ truth > 0).astype(float)
+    return pool_of(items), BradleyTerryRegressor(alpha=alpha).fit(past, y)
+
+
+@pytest.mark.parametrize("alpha", [0.1, 10.0])
+def test_the_settled_share_is_mackays_number_over_the_dimensions(alpha):
+    """Σ λ / (λ + alpha) over the eigenvalues of the information."""
+    pool, model = answered(light(), 100, alpha)
+    design = make_design(pool, np.arange(len(pool)), model)
+    lam = np.linalg.eigvalsh(model.information_)
+    expected = (lam / (lam + alpha)).sum() / 8
+    assert settled_share(design) == pytest.approx(expected, rel=1e-6)
+
+
+def test_constant_features_are_not_counted():
+    items = light()
+    pool, model = answered(items, 100, 1.0)
+    expected = settled_share(make_design(pool, np.arange(len(pool)), model))
+    wide = np.hstack([items, np.ones((400, 4))])
+    pool, past = pool_of(wide), Comparisons.random_pairs(wide, 100, random_state=50)
+    y = (past.differences()[:, :8] @ np.random.default_rng(0).standard_normal(8)) > 0
+    model = BradleyTerryRegressor(alpha=1.0).fit(past, y.astype(float))
+    design = make_design(pool, np.arange(len(pool)), model)
+    assert settled_share(design) == pytest.approx(expected, rel=1e-6)
+
+
+def test_nothing_is_settled_in_a_cold_start():
+    pool = pool_of(light())
+    assert settled_share(make_design(pool, np.arange(len(pool)), None)) == 0
+
+
+@pytest.mark.parametrize(
+    ("items", "alpha", "rule", "params", "why"),
+    [
+        (light(), 1e4, "random", {}, "representative"),
+        (light(), 80.0, "tournament_d_optimal", {}, "less than 50%"),
+        (light(), 0.1, "greedy_d_optimal", {"eligible": 1.0}, "light, nobody is left"),
+        (heavy(), 0.1, "greedy_d_optimal", {}, "heavy, and they are left out"),
+    ],
+)
+def test_it_is_the_rule_that_it_names(items, alpha, rule, params, why):
+    pool, model = answered(items, 100, alpha)
+    auto = ActiveComparisonSampler("auto", random_state=0)
+    plain = ActiveComparisonSampler(rule, strategy_params=params, random_state=0)
+    arguments = {"estimator": model, "n_pairs": 20}
+    np.testing.assert_array_equal(
+        auto.query(pool, **arguments), plain.query(pool, **arguments)
+    )
+    assert auto.explain_["why"].startswith(f"{rule}: ")
+    assert why in auto.explain_["why"]
+
+
+def test_a_target_is_aimed_at():
+    """Of two halves of the features the target varies in one: V asks about that one."""
+    pool, model = answered(light(), 100, 0.1)
+    aim = light(1) * ([1.0] * 4 + [0.0] * 4)
+    auto = ActiveComparisonSampler(random_state=0)
+    plain = ActiveComparisonSampler(
+        "v_optimal", strategy_params={"eligible": 1.0}, random_state=0
+    )
+    arguments = {"estimator": model, "n_pairs": 20, "target": aim}
+    np.testing.assert_array_equal(
+        auto.query(pool, **arguments), plain.query(pool, **arguments)
+    )
+    assert auto.explain_["why"].startswith("v_optimal: ")
+
+
+def test_it_is_the_default():
+    assert get_strategy("auto") is adaptive
+
+
+@pytest.mark.parametrize(
+    ("alpha", "why"), [(1e4, "random"), (80.0, "tournament"), (0.1, "greedy_d_optimal")]
+)
+def test_it_chooses_among_every_pair_of_a_vast_pool(alpha, why):
+    items = np.vstack([light(seed) for seed in range(3)])
+    pool = Comparisons.all_pairs(items)
+    assert len(pool) > 200_000
+    _, model = answered(items, 100, alpha)
+    sampler = ActiveComparisonSampler(random_state=0)
+    index = sampler.query(pool, estimator=model, n_pairs=10, exclude=pool[:100])
+    assert len(np.unique(index)) == 10
+    assert index.min() >= 100
+    assert why in sampler.explain_["why"]
