@@ -90,6 +90,7 @@ def gradient(asked, y, coef, alpha):
 def run_linear(args):
     for n in args.comparisons:
         asked, y = problem(n, args.items, args.dim, args.decay)
+        BradleyTerryRegressor(alpha=1.0).fit(*problem(100, 50, 10))  # warm
         times, found = alternate(linear_sides(asked, y, args), args.repeat)
         row = {"comparisons": n, "items": args.items, "dim": args.dim, "times": times}
         row["gradient"] = {
@@ -276,6 +277,7 @@ def run_network(args):
                 train, asked.pairs, y
             ),
         }
+        model.fit(asked[:20], y[:20])  # warm
         times, found = alternate(sides, args.repeat)
         pairs = Comparisons.random_pairs(
             *(test, 5000), groups=groups[unseen], scope="within", random_state=1

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import LinAlgError, cho_solve, cholesky
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.special import expit
 
 __all__ = [
@@ -117,7 +117,7 @@ def information(items, pairs, weights):
 
 
 class Factor(NamedTuple):
-    """Cholesky factor of a Hessian plus alpha I."""
+    """Cholesky factor of a Hessian plus alpha I; what is above the diagonal is void."""
 
     lower: np.ndarray
     root: np.ndarray | None
@@ -151,7 +151,7 @@ class Hessian(NamedTuple):
         while True:
             np.fill_diagonal(self.matrix, diagonal + alpha)
             try:
-                lower = cholesky(self.matrix, lower=True, check_finite=False)
+                lower = cho_factor(self.matrix, lower=True, check_finite=False)[0]
                 break
             except LinAlgError:
                 alpha = max(10 * alpha, np.finfo(float).eps * largest)
@@ -345,7 +345,9 @@ class DualLoss(_Outcomes):
         """S K S."""
         # Where an answer is certain its root is kept from 0, which would divide.
         root = np.sqrt(np.maximum(self.variance(logits), 1e-60 * self.weights))
-        return Hessian(root[:, None] * self.kernel * root, root)
+        matrix = self.kernel * root
+        matrix *= root[:, None]
+        return Hessian(matrix, root)
 
     def inner(self, left, right, logits_of_right):
         """Inner product of the coefficients that two duals stand for."""

@@ -11,11 +11,13 @@ Newton's method finishes in float64 with one Hessian. Beyond `MAX_DENSE` coordin
 L-BFGS is alone, and no matrix is formed.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
 from scipy.linalg import eigh
+from threadpoolctl import ThreadpoolController
 
 from skarm._model.evidence import maximize_evidence
 from skarm._model.likelihood import (
@@ -94,8 +96,23 @@ def fit_linear(items, pairs, y, weights, *, alpha, tol, max_iter, coef_init=None
         With `log_evidence` NaN where it was not needed, and `information` None where
         features are more than `MAX_DENSE`.
     """
-    if sparse.issparse(items) and np.prod(items.shape) <= LARGE:
+    is_small = np.prod(items.shape) <= LARGE
+    if sparse.issparse(items) and is_small:
         items = items.toarray()  # so small, that sparse costs more
+    data = items, pairs, y, weights
+    if not is_small:
+        return _fit(*data, alpha, tol, max_iter, coef_init)
+    # Threads wait for each other longer than such products take.
+    with _threads().limit(limits=1, user_api="blas"):
+        return _fit(*data, alpha, tol, max_iter, coef_init)
+
+
+@cache
+def _threads():
+    return ThreadpoolController()
+
+
+def _fit(items, pairs, y, weights, alpha, tol, max_iter, coef_init):
     loss, expand, contract = _coordinates(items, pairs, y, weights)
     threshold = _threshold(loss, tol)
     if loss.n_coordinates > MAX_DENSE:

@@ -121,7 +121,7 @@ def descend(loss, coef, alpha, threshold, max_iter, *, hessian=None, enough=0.0)
         return value, solve_triangular(lower, gradient, lower=True, check_finite=False)
 
     found = minimize(
-        *(objective, lower.T @ coef),
+        *(objective, np.tril(lower).T @ coef),
         jac=True,
         method="L-BFGS-B",
         options={
