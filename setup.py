@@ -53,6 +53,7 @@ setup(
         "scikit-learn>=1.6",
         "torch>=2.4",
         "sentence-transformers>=5.0",
+        "threadpoolctl>=3.1",  # scikit-learn requires it, too
     ],
     extras_require={
         "plot": plot,
