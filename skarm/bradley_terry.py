@@ -150,13 +150,13 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     --------
     >>> import numpy as np
     >>> from skarm import BradleyTerryRegressor, Comparisons
-    >>> items = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0]])
+    >>> items = np.array([[0.0, 0.0], [1.0, 0.0], [2.0, 1.0]])
     >>> asked = Comparisons(items, [[0, 1], [2, 0], [2, 1]])
     >>> model = BradleyTerryRegressor(alpha=1.0).fit(asked, [0, 1, 1])
     >>> model.predict(items).round(2)
-    array([0.  , 0.88, 1.76])
+    array([0.  , 0.8 , 1.96])
     >>> model.predict(asked).round(2)
-    array([0.29, 0.85, 0.71])
+    array([0.31, 0.88, 0.76])
     """
 
     _parameter_constraints = {

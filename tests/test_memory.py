@@ -58,7 +58,7 @@ RULES = {
     ),
     "greedy_v_all_pairs": (
         "greedy_v_all_pairs(embedding, rewards, matrix, torch.eye({d}).double(), 20)",
-        40 * N * (D + 8) + 16 * BLOCK**2 + 32 * K_V * (D + 8) + 48 * SAMPLE,
+        32 * N * (D + 8) + 16 * BLOCK**2 + 20 * K_V * (D + 8) + 48 * SAMPLE,
     ),
 }
 

@@ -88,7 +88,7 @@ def greedy_v_all_pairs(
     criterion is not submodular, but does well.
 
     Memory in bytes beyond the inputs, with b = ``BLOCK_SIZE`` and K the size of a
-    shortlist: ``40 n (d + 8) + 16 b² + 32 K (d + 8)``, plus ``48 SAMPLE_SIZE``, plus
+    shortlist: ``32 n (d + 8) + 16 b² + 20 K (d + 8)``, plus ``48 SAMPLE_SIZE``, plus
     ``16 n (d + 2)`` with `reach`; nothing grows with n². Time: O(K d + d³) a pick for
     a shortlist of K, and a scan, as there, whenever the allowance is spent: every 10 to
     100 picks where M is about as well known in all directions that A weighs, every
