@@ -61,9 +61,11 @@ def cells_of(args):
     for seed, recipe_name in product(range(args.seeds), args.recipes or RECIPES):
         recipe = RECIPES[recipe_name]
         names = recipe["strategies"] or everything
+        wanted = args.strategies or (QUICK["strategies"] if args.quick else names)
         if recipe["strategies"] is None:
-            names = args.strategies or (QUICK["strategies"] if args.quick else names)
-            names = dict.fromkeys(["random", *names, CEILING])
+            names = dict.fromkeys(["random", *wanted, CEILING])
+        else:
+            names = [name for name in names if name == "random" or name in wanted]
         for world, strategy in product(worlds, names):
             if strategy == CEILING and seed >= CEILING_SEEDS:
                 continue
@@ -124,10 +126,12 @@ def attempt(cell, args):
 
 def setting_of(table):
     n_seeds = table[table.recipe == report.MAIN].seed.nunique()
-    return (
-        f"{n_seeds} seeds, {len(table.drop_duplicates(KEY))} cells; the "
-        f"{' and '.join(sorted(set(table.half.dropna())))} half of prompts and models."
-    )
+    halves = sorted(set(table.half))
+    which = "all prompts and models"
+    if halves != ["all"]:
+        which = f"the {' and '.join(halves)} half of prompts and models"
+    n_cells = len(table.drop_duplicates(KEY))
+    return f"At most {n_seeds} seeds, {n_cells} cells; {which}."
 
 
 def parse():

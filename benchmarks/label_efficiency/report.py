@@ -9,6 +9,10 @@ from skarm.metrics import label_savings
 __all__ = ["compare", "markdown", "plots"]
 
 MAIN = "skarm"
+COLUMNS = (
+    *("world", "strategy", "seeds", "first", "last", "area", "gain", "low", "high"),
+    *("labels", "labels_low", "labels_high", "of", "seconds"),
+)
 DRAWN = ("random", "auto", "greedy_d_optimal", "v_optimal", "d_optimal", "entropy")
 
 
@@ -50,22 +54,26 @@ def compare(table, recipe=MAIN):
                 seconds=rows.query_seconds.mean(),
             )
         )
-    return pd.DataFrame(found)
+    return pd.DataFrame(found, columns=COLUMNS)
 
 
 def ranks(found):
-    """Mean rank by area over the worlds that every strategy has, best first."""
-    wide = found.pivot(index="world", columns="strategy", values="area")
+    """Mean rank by gain over the worlds that every strategy has, best first.
+
+    The gain is paired with random, so strategies that have fewer seeds so far compare.
+    """
+    if not len(found):
+        return pd.DataFrame(), []
+    wide = found.pivot(index="world", columns="strategy", values="gain")
     wide = wide.loc[:, wide.notna().mean() == wide.notna().mean().max()].dropna()
     rank = wide.rank(axis=1, ascending=False)
-    gain = found.pivot(index="world", columns="strategy", values="gain").loc[wide.index]
     seconds = found.groupby("strategy").seconds.mean()
     summary = pd.DataFrame(
         {
             "mean rank": rank.mean(),
-            "mean gain": gain[rank.columns].mean(),
-            "worst gain": gain[rank.columns].min(),
-            "worst world": gain[rank.columns].idxmin(),
+            "mean gain": wide.mean(),
+            "worst gain": wide.min(),
+            "worst world": wide.idxmin(),
             "query s": seconds[rank.columns],
         }
     )
@@ -174,7 +182,7 @@ def markdown(table, setting):
         compare(table, "length only") if "length only" in set(table.recipe) else None
     )
     for world in dict.fromkeys(found.world):
-        rows = found[found.world == world].sort_values("area", ascending=False)
+        rows = found[found.world == world].sort_values("gain", ascending=False)
         notes = []
         ceiling = curves(table, world, MAIN, CEILING)
         if len(ceiling):
@@ -236,6 +244,8 @@ def plots(table, folder):
 
     main = table[(table.recipe == MAIN) & (table.strategy != CEILING)]
     worlds = list(dict.fromkeys(main.world))
+    if not worlds:
+        return
     n_columns = min(4, len(worlds))
     n_rows = -(-len(worlds) // n_columns)
     figure, axes = plt.subplots(
@@ -250,9 +260,14 @@ def plots(table, folder):
     for ax, world in zip(axes.flat, worlds, strict=False):
         for strategy in DRAWN:
             found = curves(table, world, MAIN, strategy)
+            found = found.loc[
+                found.index.isin(curves(table, world, MAIN, "random").index)
+            ]
             if len(found) < 2:
                 continue
-            mean, error = found.mean(), found.sem()
+            # Random's curve and the paired difference to it, where seeds are fewer.
+            error, random = found.sem(), curves(table, world, MAIN, "random")
+            mean = random.mean() + (found - random.loc[found.index]).mean()
             wide = 2.2 if strategy in ("auto", "random") else 1.1
             label = strategy if ax is axes.flat[0] else None
             ax.plot(mean.index, mean, color=colors[strategy], lw=wide, label=label)
