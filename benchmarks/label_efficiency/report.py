@@ -119,14 +119,16 @@ def checks(found, table):
     for world in ("hand", "pca", "text"):
         paper = curves(table, world, "paper", "d_optimal")
         ours = curves(table, world, MAIN, "auto")
-        if len(paper) and len(ours):
-            target, mean = paper.iloc[:, -1].mean(), ours.mean()
+        seeds = paper.index.intersection(ours.index)
+        if len(seeds):
+            target, mean = paper.loc[seeds].iloc[:, -1].mean(), ours.loc[seeds].mean()
             reached = mean.index[mean >= target]
             figure = f"{reached[0]}" if len(reached) else "never"
             lines.append(
                 (
                     f"{world}: the paper's recipe with d_optimal at "
-                    f"{paper.columns[-1]} labels ({target:.3f}) with at most 200",
+                    f"{paper.columns[-1]} labels ({target:.3f}, {len(seeds)} seeds) "
+                    "with at most 200",
                     figure,
                     bool(len(reached) and reached[0] <= 200),
                 )
