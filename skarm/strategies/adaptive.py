@@ -3,8 +3,11 @@
 A design criterion trusts the linear model. On real text features with few labels per
 dimension that trust is misplaced, and random pairs, which are representative, do
 better; where the answers settle most directions, design saves many labels. How much
-they settle can be read off the posterior.
+they settle can be read off the posterior. Before any answer no reward model is there
+to be trusted wrongly: a label-free design of the first batch pays nearly everywhere.
 """
+
+from copy import copy
 
 import numpy as np
 
@@ -15,7 +18,13 @@ from skarm.strategies.every_pair import greedy_d_every_pair, v_every_pair
 from skarm.strategies.optimal_design import greedy_d_optimal, v_optimal
 from skarm.strategies.tournament import tournament_d_optimal
 
-__all__ = ["adaptive", "adaptive_every_pair", "settled_share", "tail_weight"]
+__all__ = [
+    "adaptive",
+    "adaptive_every_pair",
+    "settled_share",
+    "tail_weight",
+    "within_moment",
+]
 
 #: Below this settled share pairs are drawn at random; from the next on, by design.
 LEAN, DESIGN = 1 / 6, 1 / 2
@@ -31,9 +40,11 @@ LIGHT_TAILS = 1.05
     source="this package; `benchmarks/study_label_efficiency.py`",
 )
 def adaptive(design, n_pairs, *, rng):
-    """What "auto" is: random, then the better of two, then a D-optimal batch.
+    """What "auto" is: a designed first batch; then random, better of two, D-optimal.
 
-    While the answers settle less than 1/6 of the directions that the candidates differ
+    Without a model, `v_optimal`, which is then label-free, aimed at the query's target
+    or else, where groups are known, at the pairs inside them. With one, while the
+    answers settle less than 1/6 of the directions that the candidates differ
     in, `random`; up to 1/2, `tournament_d_optimal`, the better of two random pairs;
     from then on `greedy_d_optimal` (or `v_optimal`, if the query has a target), where
     pairs far out stay eligible if the tails are light. See :func:`settled_share` and
@@ -56,13 +67,15 @@ def adaptive(design, n_pairs, *, rng):
     Notes
     -----
     Cost that of the rule used, and O(n_candidates d + n_items d² + d³) to choose it.
-    The two shares were chosen on the tuning half of the study's prompts and models.
+    The two shares were chosen on the tuning half of the study's prompts and models. The
+    study starts every strategy with random pairs, so it says nothing of the first
+    batch: that is `benchmarks/first_batch.py`.
 
     References
     ----------
     .. [1] `benchmarks/results/label_efficiency/REPORT.md`.
     """
-    rule, params, why = _rule(design)
+    design, rule, params, why = _rule(design)
     return rule(design, n_pairs, rng=rng, **params)._replace(why=why)
 
 
@@ -90,7 +103,7 @@ def adaptive_every_pair(design, n_pairs, *, rng, **where):
     -----
     To draw from the sample is to draw from every pair.
     """
-    rule, params, why = _rule(design)
+    design, rule, params, why = _rule(design)
     if rule in _EVERY_PAIR:
         picks = _EVERY_PAIR[rule](design, n_pairs, rng=rng, **params, **where)
         return picks._replace(why=why)
@@ -162,22 +175,69 @@ _EVERY_PAIR = {greedy_d_optimal: greedy_d_every_pair, v_optimal: v_every_pair}
 
 
 def _rule(design):
-    """The rule to use, its parameters, and the reason in words."""
+    """The design and the rule to use on it, its parameters, and the reason in words."""
+    if design.is_cold:
+        why = "v_optimal: no answers yet, so a label-free batch that covers the target"
+        return _aimed(design), v_optimal, {}, why
     share = settled_share(design)
     settled = f"the answers settle {share:.0%} of the directions"
     if share < LEAN:
         why = f"random: {settled}, less than {LEAN:.0%}, so representative pairs pay"
-        return random, {}, why
+        return design, random, {}, why
     if share < DESIGN:
         why = f"tournament_d_optimal: {settled}, less than {DESIGN:.0%}"
-        return tournament_d_optimal, {}, why
+        return design, tournament_d_optimal, {}, why
     tails = tail_weight(design)
     is_light = tails <= LIGHT_TAILS
-    has_target = design.target_moment is not design.second_moment
-    rule = v_optimal if has_target else greedy_d_optimal
+    rule = v_optimal if _has_target(design) else greedy_d_optimal
     why = (
         f"{rule.__name__}: {settled}, at least {DESIGN:.0%}. The tails of the "
         f"differences are {'light, nobody is' if is_light else 'heavy, and they are'} "
         f"left out (kurtosis {tails:.2f} of 1 for Gaussian ones)"
     )
-    return rule, {"eligible": 1.0 if is_light else "auto"}, why
+    return design, rule, {"eligible": 1.0 if is_light else "auto"}, why
+
+
+def _has_target(design):
+    return design.target_moment is not design.second_moment
+
+
+def _aimed(design):
+    """The design, aimed at pairs inside a group: rewards rank responses to a prompt."""
+    moment = None
+    if design.groups is not None and not _has_target(design):
+        moment = within_moment(design.embedding, design.groups)
+    if moment is None:
+        return design
+    aimed = copy(design)
+    aimed.target_moment, aimed._tensors = moment, {}
+    return aimed
+
+
+def within_moment(embedding, groups):
+    """Mean of x xᵀ over every pair of items inside a group, without listing them.
+
+    A group of n items with deviations c from its mean adds n Σ c cᵀ over its
+    n (n - 1) / 2 pairs.
+
+    Parameters
+    ----------
+    embedding : ndarray of shape (n_items, d)
+        Items.
+    groups : ndarray of shape (n_items,), int
+        Group codes.
+
+    Returns
+    -------
+    moment : ndarray of shape (d, d) or None
+        None where no group has two items.
+    """
+    sizes = np.bincount(groups)
+    n_pairs = (sizes * (sizes - 1) // 2).sum()
+    if n_pairs == 0:
+        return None
+    means = np.zeros((len(sizes), embedding.shape[1]))
+    np.add.at(means, groups, embedding)
+    means /= np.maximum(sizes, 1)[:, None]
+    deviations = embedding - means[groups]
+    return (deviations * sizes[groups, None]).T @ deviations / n_pairs

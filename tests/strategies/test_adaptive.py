@@ -6,7 +6,7 @@ import pytest
 from skarm import ActiveComparisonSampler, BradleyTerryRegressor, Comparisons
 from skarm.sampler import make_design
 from skarm.strategies import adaptive, get_strategy
-from skarm.strategies.adaptive import settled_share, tail_weight
+from skarm.strategies.adaptive import settled_share, tail_weight, within_moment
 
 
 def pool_of(items, n_pairs=3000):
@@ -152,3 +152,36 @@ def test_it_chooses_among_every_pair_of_a_vast_pool(alpha, why):
     assert len(np.unique(index)) == 10
     assert index.min() >= 100
     assert why in sampler.explain_["why"]
+
+
+# --------------------------------------------------------------------- the first batch
+
+
+def test_the_first_batch_aims_at_pairs_inside_a_group():
+    items, groups = light(), np.arange(400) % 40
+    items[:, 0] += 5 * groups  # what tells groups apart is of no use inside one
+    pool = Comparisons.random_pairs(items, 3000, groups=groups, random_state=0)
+    auto = ActiveComparisonSampler(random_state=0)
+    plain = ActiveComparisonSampler("v_optimal", random_state=0)
+    within = Comparisons.all_pairs(items, groups=groups, scope="within")
+    found = auto.query(pool, n_pairs=30)
+    aimed = plain.query(pool, n_pairs=30, target=within)
+    np.testing.assert_array_equal(found, aimed)
+    assert set(found) != set(plain.query(pool, n_pairs=30))
+    assert auto.explain_["why"].startswith("v_optimal: no answers yet")
+    # A target, and a pool without groups, are aimed at as they are.
+    np.testing.assert_array_equal(
+        auto.query(pool, n_pairs=30, target=pool), plain.query(pool, n_pairs=30)
+    )
+    bare = Comparisons(items, pool.pairs)
+    np.testing.assert_array_equal(
+        auto.query(bare, n_pairs=30), plain.query(bare, n_pairs=30)
+    )
+
+
+def test_the_moment_inside_groups_is_that_of_the_listed_pairs():
+    rng = np.random.default_rng(0)
+    items, groups = rng.standard_normal((60, 3)) + 7, rng.integers(0, 9, 60)
+    x = Comparisons.all_pairs(items, groups=groups, scope="within").differences()
+    np.testing.assert_allclose(within_moment(items, groups), x.T @ x / len(x))
+    assert within_moment(items, np.arange(60)) is None
