@@ -4,8 +4,8 @@
 
 In the worlds of the label-efficiency study, each rule chooses 25, 50 or 100 pairs of
 the same candidates without a model; the default model is fitted to their answers and
-judged on unseen prompts. Prints the mean quality of random and each rule's paired difference
-to it, with its standard error over seeds. Writes JSON and PNG.
+judged on unseen prompts. Prints the mean quality of random and each rule's paired
+difference to it, with its standard error over seeds. Writes JSON and PNG.
 
 What "auto" does in a cold start was chosen on the tuning half.
 """
