@@ -68,7 +68,8 @@ def candidate_indices(pool, candidates, exclude, n_pairs, rng):
 def _distinct_questions(pool, index, n_pairs, rng):
     """One random copy of each question, if that leaves enough."""
     pairs = pool.pairs[index].astype(np.int64)
-    code = pairs.min(axis=1) * pool.n_items + pairs.max(axis=1)
+    first, second = pairs.T
+    code = np.minimum(first, second) * pool.n_items + np.maximum(first, second)
     ranked = np.sort(code)
     if (ranked[1:] != ranked[:-1]).all():
         return index
