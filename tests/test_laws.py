@@ -248,6 +248,24 @@ def test_single_and_double_precision_items_agree(strategy, model, seed):
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("model", ["linear", "mlp"])
+@every_seed
+@every_strategy
+def test_the_cpu_and_a_gpu_agree(strategy, model, seed):
+    pool = make_pool(seed)
+    known = context(model, pool.items, seed)
+    picks = {
+        device: query(
+            *(strategy, pool),
+            **{**known, "estimator": known["estimator"].set_params(device=device)},
+        )
+        for device in ("cpu", "cuda")
+    }
+    np.testing.assert_array_equal(picks["cuda"], picks["cpu"])
+
+
 # ----------------------------------------------------------------- degenerate problems
 
 
