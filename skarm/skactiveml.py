@@ -54,12 +54,13 @@ class ComparisonSampler(_base.SingleAnnotatorPoolQueryStrategy):
     Examples
     --------
     >>> import numpy as np
-    >>> from skarm import BradleyTerryRegressor, Comparisons
+    >>> from skarm import ActiveComparisonSampler, BradleyTerryRegressor, Comparisons
     >>> from skarm.skactiveml import ComparisonSampler
     >>> pool = Comparisons.all_pairs([[0.0], [1.0], [3.0]])
     >>> y = np.array([0.0, np.nan, np.nan])
     >>> model = BradleyTerryRegressor(alpha=1.0)
-    >>> ComparisonSampler(random_state=0).query(pool, y, reg=model, batch_size=1)
+    >>> longest = ComparisonSampler(ActiveComparisonSampler("xtx"), random_state=0)
+    >>> longest.query(pool, y, reg=model, batch_size=1)
     array([1])
     """
 

@@ -96,7 +96,7 @@ def test_saved_answers_do_not_pass_to_other_texts(tmp_path):
     quickstart(tmp_path, "--ask", "--rounds", 1, "--pairs", 2, answers="1\n1\n")
     path = tmp_path / "mine.csv"
     words = [f"{a}{b}{c}" for a in "abcdef" for b in "xyzuvw" for c in "klmnop"]
-    rows = [f"Question {k // 6}?,answer {word}" for k, word in enumerate(words * 2)]
+    rows = [f"Question {k // 6}?,answer {word}" for k, word in enumerate(words * 3)]
     path.write_text("\n".join(["prompt,response", *rows]))
     result = quickstart(tmp_path, "--ask", "--data", path, check=False)
     assert "about other texts" in result.stderr

@@ -66,7 +66,7 @@ def test_its_loop_asks_everything_once(strategy):
     assert sorted(chosen) == sorted(np.flatnonzero(np.isnan(y)))
 
 
-@pytest.mark.parametrize("strategy", ["entropy", "past_aware_d_optimal", "auto"])
+@pytest.mark.parametrize("strategy", ["entropy", "past_aware_d_optimal", "v_optimal"])
 def test_it_asks_what_the_sampler_asks(strategy):
     y = some_labels()
     chosen = sampler(strategy).query(POOL, y, reg=MODEL, batch_size=4)
