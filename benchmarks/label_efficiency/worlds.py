@@ -147,11 +147,8 @@ def _rewarded(
 def _uniforms(pairs, seed):
     """A number in [0, 1) per unordered pair, whatever else is asked."""
     low, high = np.sort(pairs, axis=1).astype(np.uint64).T
-    z = (
-        low * np.uint64(0x9E3779B97F4A7C15)
-        + high
-        + np.uint64(seed + 1) * np.uint64(0xD1B54A32D192ED03 % 2**63)
-    )
+    start = (seed + 1) * (0xD1B54A32D192ED03 % 2**63) % 2**64
+    z = low * np.uint64(0x9E3779B97F4A7C15) + high + np.uint64(start)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
     return (z ^ (z >> np.uint64(31))).astype(np.float64) / 2.0**64
