@@ -29,8 +29,9 @@ from label_efficiency import report
 from label_efficiency.cells import CEILING, run_cell
 from label_efficiency.config import CEILING_SEEDS, HALVES, QUICK, RECIPES, SEEDS, WORLDS
 
-from skarm.strategies import get_strategy_names
+from skarm.strategies import get_strategy, get_strategy_names
 
+AUTO = get_strategy("auto")
 HERE = Path(__file__).resolve().parent
 KEY = ["world", "recipe", "strategy", "seed"]
 
@@ -56,7 +57,8 @@ def worlds_of(args):
 def cells_of(args):
     """Every cell, one seed of all after the other, so that a part is balanced."""
     worlds = worlds_of(args)
-    everything = ["auto", *get_strategy_names()]
+    names = get_strategy_names()
+    everything = ["auto", *(n for n in names if get_strategy(n) is not AUTO)]
     cells = []
     for seed, recipe_name in product(range(args.seeds), args.recipes or RECIPES):
         recipe = RECIPES[recipe_name]

@@ -23,7 +23,6 @@ SEEDS = range(3)
 DRAWN = {
     "random": "a uniform draw of positions depends on the order of the candidates",
     "coreset": "draws positions in proportion to their sensitivity",
-    "adaptive": "is random as long as the answers settle little",
     "tournament_d_optimal": "draws the positions of its contestants",
     "badge": "draws positions in proportion to their squared distance",
 }

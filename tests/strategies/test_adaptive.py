@@ -100,22 +100,30 @@ def test_nothing_is_settled_in_a_cold_start():
 
 
 @pytest.mark.parametrize(
-    ("items", "alpha", "rule", "params", "why"),
+    ("items", "alpha", "n_groups", "rule", "params", "why"),
     [
-        (light(), 1e4, "random", {}, "representative"),
-        (light(), 80.0, "tournament_d_optimal", {}, "less than 50%"),
-        (light(), 0.1, "greedy_d_optimal", {"eligible": 1.0}, "light, nobody is left"),
-        (heavy(), 0.1, "greedy_d_optimal", {}, "heavy, and they are left out"),
+        (light(), 1e4, None, "v_optimal", {}, "less than 50%"),
+        (light(), 80.0, 30, "v_optimal", {}, "less than 50%"),
+        (light(), 1e4, 29, "random", {}, "groups are few"),
+        (light(), 80.0, 29, "tournament_d_optimal", {}, "groups are few"),
+        (light(), 0.1, 29, "greedy_d_optimal", {"eligible": 1.0}, "nobody is left out"),
+        (heavy(), 0.1, None, "greedy_d_optimal", {}, "heavy, and they are left out"),
     ],
 )
-def test_it_is_the_rule_that_it_names(items, alpha, rule, params, why):
+def test_it_is_the_rule_that_it_names(items, alpha, n_groups, rule, params, why):
     pool, model = answered(items, 100, alpha)
+    target = None
+    if n_groups is not None:
+        groups = np.arange(len(items)) % n_groups
+        pool = Comparisons(pool.items, pool.pairs, groups=groups)
+        target = Comparisons.all_pairs(items, groups=groups, scope="within")
     auto = ActiveComparisonSampler("auto", random_state=0)
     plain = ActiveComparisonSampler(rule, strategy_params=params, random_state=0)
     arguments = {"estimator": model, "n_pairs": 20}
-    np.testing.assert_array_equal(
-        auto.query(pool, **arguments), plain.query(pool, **arguments)
-    )
+    found = auto.query(pool, **arguments)
+    if rule == "v_optimal":
+        arguments["target"] = target
+    np.testing.assert_array_equal(found, plain.query(pool, **arguments))
     assert auto.explain_["why"].startswith(f"{rule}: ")
     assert why in auto.explain_["why"]
 
@@ -140,11 +148,18 @@ def test_it_is_the_default():
 
 
 @pytest.mark.parametrize(
-    ("alpha", "why"), [(1e4, "random"), (80.0, "tournament"), (0.1, "greedy_d_optimal")]
+    ("alpha", "n_groups", "why"),
+    [
+        (1e4, 29, "random"),
+        (80.0, 29, "tournament"),
+        (80.0, 30, "v_optimal"),
+        (0.1, 30, "greedy_d_optimal"),
+    ],
 )
-def test_it_chooses_among_every_pair_of_a_vast_pool(alpha, why):
+def test_it_chooses_among_every_pair_of_a_vast_pool(alpha, n_groups, why):
     items = np.vstack([light(seed) for seed in range(3)])
-    pool = Comparisons.all_pairs(items)
+    groups = np.arange(len(items)) % n_groups
+    pool = Comparisons.all_pairs(items, groups=groups)
     assert len(pool) > 200_000
     _, model = answered(items, 100, alpha)
     sampler = ActiveComparisonSampler(random_state=0)
