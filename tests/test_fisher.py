@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skarm._information import fisher
+from skarm._information import fisher, pair_lengths
 
 SEEDS = range(4)
 
@@ -358,7 +358,7 @@ def everything(embedding, first, second, weights, matrix, n_pairs=25):
 def test_chunks_change_nothing(seed, monkeypatch):
     inputs = problem(seed)
     numbers, picks = everything(*inputs)
-    monkeypatch.setattr(fisher, "CHUNK_NUMBERS", 21)
+    monkeypatch.setattr(pair_lengths, "CHUNK_NUMBERS", 21)
     chunked, chunked_picks = everything(*inputs)
     assert chunked_picks == picks
     for whole, part in zip(numbers, chunked, strict=True):

@@ -1,6 +1,7 @@
 """Fisher information of the last layer, and batches of pairs that raise it most.
 
 ================  ==============================================================
+`pair_lengths`    differences of items over a list of pairs, and their lengths
 `fisher`          the information of a list of pairs; greedy D and V batches from it
 `criteria`        greedy batches by further criteria (D_s, G; BAIT's way back)
 `exchange`        passes that improve a batch by swapping pairs

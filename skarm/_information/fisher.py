@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from skarm._information.pair_lengths import differences, squared_distances
+
 __all__ = [
-    "differences",
     "factor",
     "greedy_d",
     "greedy_v",
@@ -24,35 +25,11 @@ __all__ = [
     "squared_lengths",
 ]
 
-#: Numbers (pairs × dimensions) gathered at once: as much as a core's cache holds, and
-#: on a GPU as much as keeps it busy.
-CHUNK_NUMBERS, GPU_CHUNK_NUMBERS = 131_072, 8_388_608
 #: Rank-one updates before the inverse is computed afresh from M.
 REFACTOR_EVERY = 100
 #: So is it after a pick that multiplies det M by more than this: the update from a
 #: nearly flat prior cancels the digits of all that is left.
 MAX_UPDATE = 1e3
-
-
-def differences(values, first, second):
-    """values[first] - values[second], in chunks of pairs that stay in cache.
-
-    Parameters
-    ----------
-    values : Tensor of shape (n_items, d)
-        One row per item.
-    first, second : IntTensor or LongTensor of shape (n_pairs,)
-        Items of each pair.
-
-    Yields
-    ------
-    x : Tensor of shape (n_chunk, d)
-        To be overwritten at will.
-    """
-    numbers = GPU_CHUNK_NUMBERS if values.is_cuda else CHUNK_NUMBERS
-    n = max(numbers // max(values.shape[1], 1), 1)
-    for i, j in zip(first.split(n), second.split(n), strict=True):
-        yield values.index_select(0, i).sub_(values.index_select(0, j))
 
 
 def information(embedding, first, second, weights):
@@ -81,24 +58,24 @@ def information(embedding, first, second, weights):
         flow, start = torch.zeros_like(embedding), 0
         for x in differences(embedding, first, second):
             part = slice(start, start + len(x))
-            x *= weights[part, None]
+            x *= weights[part, None] / 2
             flow.index_add_(0, first[part], x)
             flow.index_add_(0, second[part], x, alpha=-1)
             start = part.stop
     else:
         arrays = (t.numpy() for t in (embedding, first, second, weights))
-        flow = torch.as_tensor(_flow(*arrays), dtype=embedding.dtype)
+        flow = torch.as_tensor(_half_flow(*arrays), dtype=embedding.dtype)
     total = embedding.T @ flow
-    return (total + total.T) / 2
+    return total + total.T
 
 
-def _flow(embedding, first, second, weights):
-    """Bᵀ diag(w) B Φ, through the weighted graph of the pairs, in either order."""
+def _half_flow(embedding, first, second, weights):
+    """(D / 2 - A) Φ: with the graph A of the pairs, Bᵀ diag(w) B = D - A - Aᵀ."""
     n = len(embedding)
-    ends = np.minimum(first, second), np.maximum(first, second)
-    graph = sparse.coo_array((weights, ends), shape=(n, n)).tocsr()
+    ends = np.minimum(first, second), np.maximum(first, second)  # in either order
+    graph = sparse.coo_array((weights, ends), shape=(n, n))
     degree = sum(np.bincount(end, weights, minlength=n) for end in ends)
-    return degree[:, None] * embedding - (graph @ embedding + graph.T @ embedding)
+    return (degree / 2)[:, None] * embedding - graph @ embedding
 
 
 def second_moment(embedding, first, second):
@@ -150,13 +127,9 @@ def squared_lengths(embedding, first, second, lower):
     lengths : Tensor of shape (n_pairs,)
         Non-negative.
     """
-    u = torch.linalg.solve_triangular(lower, embedding.T, upper=False).T.contiguous()
-    lengths, start = u.new_empty(len(first)), 0  # small pieces would fragment memory
-    for x in differences(u, first, second):
-        stop = start + len(x)
-        torch.linalg.vector_norm(x, dim=1, out=lengths[start:stop])
-        start = stop
-    return lengths.square_()
+    u = embedding - embedding.mean(dim=0)  # only differences count
+    u = torch.linalg.solve_triangular(lower, u.T, upper=False).T.contiguous()
+    return squared_distances(u, first, second)
 
 
 def leverage(embedding, first, second, weights, matrix):

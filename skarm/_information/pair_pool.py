@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from skarm._information.fisher import differences
+from skarm._information.pair_lengths import differences
 
 __all__ = [
     "Pool",

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from skarm._information.fisher import differences
+from skarm._information.pair_lengths import differences
 from skarm._information.pair_pool import rounded, slack_of, variance
 
 __all__ = [
