@@ -78,7 +78,9 @@ def _half_flow(embedding, first, second, weights):
     ends = np.minimum(first, second), np.maximum(first, second)  # in either order
     graph = sparse.coo_array((weights, ends), shape=(n, n))
     degree = sum(np.bincount(end, weights, minlength=n) for end in ends)
-    return (degree / 2)[:, None] * embedding - graph @ embedding
+    flow = (degree / 2)[:, None] * embedding
+    flow -= graph @ embedding
+    return flow
 
 
 def second_moment(embedding, first, second):

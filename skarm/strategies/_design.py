@@ -162,7 +162,8 @@ class Design:
 
     @cached_property
     def reward_differences(self):
-        return self.rewards[self.pairs[:, 0]] - self.rewards[self.pairs[:, 1]]
+        first, second = self.rewards[self.pairs].T
+        return first - second
 
     @cached_property
     def variances(self):
