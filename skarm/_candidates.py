@@ -67,8 +67,8 @@ def candidate_indices(pool, candidates, exclude, n_pairs, rng):
 
 def _distinct_questions(pool, index, n_pairs, rng):
     """One random copy of each question, if that leaves enough."""
-    pairs = pool.pairs[index].astype(np.int64)
-    first, second = pairs.T
+    pairs = pool.pairs if len(index) == len(pool) else pool.pairs[index]
+    first, second = pairs.astype(np.int64, copy=False).T
     code = np.minimum(first, second) * pool.n_items + np.maximum(first, second)
     ranked = np.sort(code)
     if (ranked[1:] != ranked[:-1]).all():

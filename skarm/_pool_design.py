@@ -72,7 +72,8 @@ def make_design(
             comparisons = steps.transform(comparisons)
         return comparisons.compact()
 
-    chosen = transformed(pool if whole else pool[index])
+    candidates = pool if whole else _at(pool, index)
+    chosen = transformed(candidates)
     embed = _embedder(estimator, executor)
 
     def reward():
@@ -83,7 +84,13 @@ def make_design(
     @cache
     def asked():
         """Items through the network, and pairs, of the comparisons already asked."""
-        comparisons = transformed(check_some_pairs(past))
+        comparisons = check_some_pairs(past)
+        if estimator is None or coef is not None:  # items are not needed again
+            rows = _rows(comparisons, candidates, chosen)
+            if rows is not None:
+                named = Comparisons(design.embedding, rows).compact()
+                return None, named.items, named.pairs
+        comparisons = transformed(comparisons)
         return comparisons.items, embed(comparisons.items), comparisons.pairs
 
     @cache
@@ -154,13 +161,36 @@ def make_design(
     return design
 
 
+def _at(pool, index):
+    """The pairs at these indices; the pool itself, if they are all of it in order."""
+    if len(index) == len(pool) and not pool.is_lazy:
+        if (index == np.arange(len(pool))).all():
+            return pool
+    return pool[index]
+
+
+def _rows(comparisons, candidates, chosen):
+    """Pairs as rows of the chosen candidates' items; None if those lack an item."""
+    if comparisons.items is not candidates.items or candidates.is_lazy:
+        return None
+    row = np.full(candidates.n_items, -1)
+    row[candidates.pairs] = chosen.pairs
+    pairs = row[comparisons.pairs]
+    return pairs if (pairs >= 0).all() else None
+
+
 def _embedder(estimator, executor):
     """Items to last-layer features: themselves, before there is a model."""
     if estimator is None:
 
         def embed(items):
-            check_numeric(items, "a query without an estimator")
-            items = check_array(items, accept_sparse="csr", dtype=np.float64)
+            are_finite = check_numeric(items, "a query without an estimator")
+            items = check_array(
+                items,
+                accept_sparse="csr",
+                dtype=np.float64,
+                ensure_all_finite=not are_finite,
+            )
             return items.toarray() if hasattr(items, "toarray") else items
 
         return embed

@@ -26,6 +26,7 @@ from skarm import (
     _pool_design,
     make_reward_pipeline,
 )
+from skarm._data.checks import check_numeric
 from skarm.exceptions import PoolExhaustedError
 from skarm.strategies import Picks, get_strategy_names, greedy_d_optimal, xtx
 
@@ -218,6 +219,11 @@ def test_items_that_are_not_finite_raise(warm):
     model = BradleyTerryRegressor().fit(past, y) if warm else None
     with pytest.raises(ValueError, match="contains NaN"):
         query("d_optimal", pool.with_items(items), estimator=model)
+
+
+@pytest.mark.filterwarnings("error")
+def test_finite_items_whose_sum_overflows_are_welcome():
+    assert check_numeric(np.float32([[1e38], [2e38], [3e38]]), "this test")
 
 
 def test_items_that_no_candidate_names_are_never_looked_at():

@@ -70,6 +70,11 @@ def check_numeric(items, caller):
     caller : str
         Who needs numbers.
 
+    Returns
+    -------
+    are_finite : bool
+        Whether they are known to be; False for what is not an array of floats.
+
     Raises
     ------
     ValueError
@@ -80,7 +85,10 @@ def check_numeric(items, caller):
     if sparse.issparse(items):
         values = items.tocsr().data
     if getattr(getattr(values, "dtype", None), "kind", None) != "f":
-        return
+        return False
+    with np.errstate(all="ignore"):
+        if np.isfinite(values.sum()):  # the quick way; a sum may overflow, though
+            return True
     finite = np.isfinite(values)
     if not finite.all():
         what = "NaN" if np.isnan(values).any() else "infinity"
@@ -89,6 +97,7 @@ def check_numeric(items, caller):
             f"({np.size(finite) - np.sum(finite)} of {np.size(finite)} values). Drop "
             "those items, or put SimpleImputer() first in make_reward_pipeline(...)."
         )
+    return True
 
 
 def _check_no_texts(items, caller):
@@ -243,11 +252,12 @@ def check_item_features(estimator, items, reset=False):
     ValueError
         If the items are texts, not finite, or of another number of features.
     """
-    check_numeric(items, type(estimator).__name__)
+    are_finite = check_numeric(items, type(estimator).__name__)
     return validate_data(
         *(estimator, items),
         accept_sparse="csr",
         dtype=[np.float64, np.float32],
+        ensure_all_finite=not are_finite,
         reset=reset,
     )
 

@@ -108,7 +108,7 @@ def prune_v(*candidates, target, picks, n_pairs, costs=None):
     return kept.nonzero()[:, 0].tolist()
 
 
-class _DsGains:
+class _DsGains(fisher.Gains):
     """What all candidates add to log det M - log det M_nn."""
 
     def __init__(self, embedding, first, second, weights, matrix, nuisance):

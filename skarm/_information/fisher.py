@@ -30,6 +30,9 @@ REFACTOR_EVERY = 100
 #: So is it after a pick that multiplies det M by more than this: the update from a
 #: nearly flat prior cancels the digits of all that is left.
 MAX_UPDATE = 1e3
+#: Numbers (pairs × dimensions) of a shortlist, and how far it may grow when it is used
+#: up within so many picks.
+SHORTLIST_NUMBERS, MOST_SHORTLIST_NUMBERS, SHORT_LIVED = 131_072, 1_048_576, 4
 
 
 def information(embedding, first, second, weights):
@@ -75,7 +78,9 @@ def _half_flow(embedding, first, second, weights):
     ends = np.minimum(first, second), np.maximum(first, second)  # in either order
     graph = sparse.coo_array((weights, ends), shape=(n, n))
     degree = sum(np.bincount(end, weights, minlength=n) for end in ends)
-    return (degree / 2)[:, None] * embedding - graph @ embedding
+    flow = (degree / 2)[:, None] * embedding
+    flow -= graph @ embedding
+    return flow
 
 
 def second_moment(embedding, first, second):
@@ -164,12 +169,15 @@ def greedy_d(
     costs=None,
     close=None,
     progress=None,
+    lengths=None,
 ):
     """Greedy D-optimal batch: repeatedly the pair that raises log det M the most.
 
     argmax_i w_i q_i with q_i = x_iᵀ M⁻¹ x_i; picking k adds w_k x_k x_kᵀ to M, and by
-    Sherman–Morrison q_i falls by w_k (x_iᵀ M⁻¹ x_k)² / (1 + w_k q_k). The inner
-    products are differences of item values Φ (M⁻¹ x_k): O(n_items d + n_pairs) a pick.
+    Sherman–Morrison q_i falls by w_k (x_iᵀ M⁻¹ x_k)² / (1 + w_k q_k). No gain ever
+    rises, so only a shortlist is kept up to date, until its best falls to what the best
+    of the others had been: O(d² + shortlist d) for most picks, and O(n_items d k +
+    n_pairs k) once in k picks.
 
     Parameters
     ----------
@@ -186,6 +194,8 @@ def greedy_d(
         not be picked any more, or None.
     progress : callable, default=None
         Called as ``progress(n_picked, n_pairs)`` after each pick.
+    lengths : Tensor of shape (n_candidates,), default=None
+        q before the batch, where it is known already; not changed.
 
     Returns
     -------
@@ -200,7 +210,8 @@ def greedy_d(
     Memory in bytes beyond the inputs, for float64 and N candidates: ``8 (n_items d +
     4 N) + 24 CHUNK_NUMBERS``.
     """
-    rule = DGains(embedding, first, second, weights, matrix)
+    kind = DGains if embedding.is_cuda else ShortDGains
+    rule = kind(embedding, first, second, weights, matrix, lengths)
     return greedy(rule, n_pairs, costs, close, progress)
 
 
@@ -258,14 +269,11 @@ def greedy(rule, n_pairs, costs, close, progress):
     closed = torch.zeros_like(rule.weights, dtype=torch.bool)
     picks, gains = [], []
     while len(picks) < min(n_pairs, len(closed)):
-        gain = rule.gains()
-        worth = gain if costs is None else rule.rise(gain) / costs
-        best, pick = worth.masked_fill_(closed, -1.0).max(dim=0)
-        if best < 0:
+        pick, gain = rule.best(closed, costs)
+        if pick is None:
             break
-        pick = pick.item()
         picks.append(pick)
-        gains.append(rule.rise(gain[pick].clamp(min=0)).item())
+        gains.append(rule.rise(gain.clamp(min=0)).item())
         closed[pick] = True
         shut = close(pick) if close else None
         if shut is not None:
@@ -277,22 +285,40 @@ def greedy(rule, n_pairs, costs, close, progress):
     return picks, gains
 
 
-class DGains:
+class Gains:
+    """What a greedy rule knows of all candidates: `gains()`, and their `rise`."""
+
+    def best(self, closed, costs):
+        """The best open candidate and its gain; None and 0 where all are closed."""
+        gain = self.gains()
+        best, pick = self.worth_of(gain, closed, costs).max(dim=0)
+        return (None, 0.0) if best < 0 else (pick.item(), gain[pick])
+
+    def worth_of(self, gain, closed, costs):
+        """Gains, or rises per cost; -1 for who is closed."""
+        worth = gain if costs is None else self.rise(gain) / costs
+        return worth.masked_fill_(closed, -1.0)
+
+
+class DGains(Gains):
     """The gains w q of all candidates, kept up to date as M changes."""
 
-    def __init__(self, embedding, first, second, weights, matrix):
+    def __init__(self, embedding, first, second, weights, matrix, lengths=None):
         self.embedding, self.weights = embedding.double(), weights.double()
         self.matrix = matrix.double().clone()
         self.first, self.second = first.int(), second.int()  # half the traffic
         self.worth = torch.empty_like(self.weights)
         self.buffer = torch.empty_like(self.weights)
-        self.refactor()
+        self.refactor(lengths)
 
-    def refactor(self):
-        """Everything afresh from M."""
+    def refactor(self, lengths=None):
+        """Everything afresh from M, or from M and the lengths in it."""
         lower = factor(self.matrix)
         self.inverse, self.n_updates = torch.cholesky_inverse(lower), 0
-        self.a = squared_lengths(self.embedding, self.first, self.second, lower)
+        if lengths is None:
+            self.a = squared_lengths(self.embedding, self.first, self.second, lower)
+        else:
+            self.a = lengths.double().clone()
 
     def gains(self):
         """W q, in a buffer of the rule's own."""
@@ -304,14 +330,15 @@ class DGains:
 
     def add(self, pick, sign=1):
         """Add a pick to M; with sign -1, take it away."""
-        x = self.embedding[self.first[pick]] - self.embedding[self.second[pick]]
-        weight = sign * self.weights[pick]
-        self.matrix += weight * torch.outer(x, x)
-        ratio = 1 + weight * self.a[pick].clamp(min=0)  # of the determinants
+        i, j = self.first[pick].item(), self.second[pick].item()
+        x = self.embedding[i] - self.embedding[j]
+        weight = sign * self.weights[pick].item()
+        self.matrix.addr_(x, x, alpha=weight)
+        ratio = 1 + weight * max(self.a[pick].item(), 0.0)  # of the determinants
         self.n_updates += 1
         if self.n_updates >= REFACTOR_EVERY or not 1 / MAX_UPDATE < ratio < MAX_UPDATE:
             return self.refactor()
-        u = (self.inverse @ x) * torch.sqrt(weight.abs() / ratio)
+        u = (self.inverse @ x).mul_((abs(weight) / ratio) ** 0.5)
         self.update(u, sign)
         self.inverse.addr_(u, u, alpha=-sign)
 
@@ -327,6 +354,86 @@ class DGains:
         return out.sub_(values.index_select(0, self.second))
 
 
+class ShortDGains(DGains):
+    """As DGains, of a shortlist that is known to hold the best: gains never rise.
+
+    The lengths of the others stay as they were when the list was made. It serves until
+    its best is no better than the best of the others was then.
+    """
+
+    def __init__(self, *candidates):
+        self.short, self.behind = None, []
+        super().__init__(*candidates)
+        self.n_short = max(SHORTLIST_NUMBERS // self.embedding.shape[1], 64)
+        self.n_most = MOST_SHORTLIST_NUMBERS // self.embedding.shape[1]
+
+    def refactor(self, lengths=None):
+        super().refactor(lengths)
+        self.behind = []  # the updates that are not in self.a
+        if self.short is not None:
+            self.near = self.a.numpy()[self.short]
+
+    def best(self, closed, costs):
+        if self.short is not None:
+            gain = self.near_weights * self.near
+            worth = gain.copy() if costs is None else np.log1p(gain) / self.prices
+            np.putmask(worth, closed.numpy()[self.short], -1.0)
+            place = worth.argmax()
+            self.n_served += 1
+            if worth[place] > self.bound:
+                pick = int(self.short[place])
+                self.a[pick] = self.near[place]  # for add
+                return pick, torch.tensor(gain[place])
+            self.catch_up()
+        gain = self.gains()
+        worth = self.worth_of(gain.clone(), closed, costs)
+        best, pick = worth.max(dim=0)
+        if best < 0:
+            return None, best
+        if self.n_short <= self.n_most:
+            self.enlist(worth.numpy(), costs)
+        return pick.item(), gain[pick]
+
+    def enlist(self, worth, costs):
+        """The candidates worth most; those of equal worth together, in or out."""
+        if self.n_short < len(worth):
+            least = len(worth) - self.n_short - 1
+            self.bound = np.partition(worth, least)[least]
+            self.short = np.flatnonzero(worth > self.bound)
+        else:
+            self.bound, self.short = -1.0, np.arange(len(worth))
+        short = torch.as_tensor(self.short)
+        self.x = self.embedding.index_select(0, self.first[short])
+        self.x -= self.embedding.index_select(0, self.second[short])
+        self.near = self.a.numpy()[self.short]
+        self.near_weights = self.weights.numpy()[self.short]
+        self.prices = None if costs is None else costs.numpy()[self.short]
+        self.n_served = 0
+
+    def catch_up(self):
+        """Bring the lengths of all candidates up to date, and dissolve the list."""
+        if self.n_served <= SHORT_LIVED:
+            self.n_short *= 2
+        self.short = None
+        if 2 * len(self.behind) > len(self.matrix):
+            self.refactor()
+        elif self.behind:
+            v = self.embedding @ torch.stack(self.behind, dim=1)
+            v -= v.mean(dim=0)
+            self.a -= squared_distances(v, self.first, self.second)
+            self.a.clamp_(min=0)
+            self.behind = []
+
+    def update(self, u, sign):
+        if self.short is None:
+            return super().update(u, sign)
+        along = (self.x @ u).numpy()
+        along *= along
+        self.near -= along
+        np.maximum(self.near, 0, out=self.near)
+        self.behind.append(u)
+
+
 class VGains(DGains):
     """The gains w b / (1 + w a) of all candidates, kept up to date as M changes."""
 
@@ -335,7 +442,7 @@ class VGains(DGains):
         super().__init__(embedding, first, second, weights, matrix)
         self.second_buffer = torch.empty_like(self.weights)
 
-    def refactor(self):
+    def refactor(self, lengths=None):
         lower = factor(self.matrix)
         self.inverse, self.n_updates = torch.cholesky_inverse(lower), 0
         half = torch.linalg.solve_triangular(lower, self.target, upper=False)

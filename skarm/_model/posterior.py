@@ -7,7 +7,6 @@ counts as data.
 import numpy as np
 from numpy.polynomial.hermite import hermgauss
 from scipy.linalg import LinAlgError, cho_factor, solve_triangular
-from scipy.special import expit
 
 __all__ = ["LastLayerPosterior", "mean_bernoulli_variance"]
 
@@ -89,11 +88,7 @@ def mean_bernoulli_variance(logits, variances):
     logits, variances = np.broadcast_arrays(logits, np.maximum(variances, 0.0))
     out = np.empty(logits.shape)
     narrow = variances <= 1
-    mean, sd = logits[narrow], np.sqrt(2 * variances[narrow])
-    out[narrow] = sum(
-        weight / np.sqrt(np.pi) * expit(mean + sd * node) * expit(-mean - sd * node)
-        for node, weight in zip(_NODES, _WEIGHTS, strict=True)
-    )
+    out[narrow] = _by_quadrature(logits[narrow], variances[narrow])
     mean, variance = logits[~narrow], variances[~narrow]
     rates = [1 / np.sqrt(rate**-2 + variance) for rate in _RATES]
     out[~narrow] = sum(
@@ -101,3 +96,20 @@ def mean_bernoulli_variance(logits, variances):
         for share, rate in zip(_SHARES, rates, strict=True)
     )
     return out
+
+
+def _by_quadrature(mean, variance):
+    """Gauss–Hermite, a node t and its mirror image together.
+
+    With p (1 - p) = 1 / (2 + 2 cosh s) and r = 1 / cosh m, the two at m ± t add up to
+    r (r + cosh t) / (1 + r cosh t)²: one exponential a node, and nothing cancels.
+    """
+    decay, sd = np.exp(-np.abs(mean)), np.sqrt(2 * variance)
+    r = 2 * decay / (1 + decay**2)
+    out = np.zeros(len(mean))
+    for node, weight in zip(_NODES[_NODES > 0], _WEIGHTS[_NODES > 0], strict=True):
+        cosh = np.exp(sd * node)
+        cosh += 1 / cosh
+        cosh /= 2
+        out += (weight / np.sqrt(np.pi)) * (r + cosh) / np.square(1 + r * cosh)
+    return out * r

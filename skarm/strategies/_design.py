@@ -8,10 +8,10 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from scipy.special import expit
 from sklearn.utils import check_random_state
 
 from skarm._information import fisher
+from skarm._information.pair_lengths import squared_distances
 from skarm._model.networks import to_torch
 from skarm._model.posterior import LastLayerPosterior, mean_bernoulli_variance
 
@@ -92,6 +92,10 @@ class Design:
         Σ v x xᵀ over the comparisons already asked; zeros if there are none.
     second_moment : ndarray of shape (d, d)
         Mean of x xᵀ over the candidates.
+    moment_factor : Tensor of shape (d, d)
+        Cholesky factor of A, the `second_moment` made regular.
+    lengths : ndarray of shape (n_pairs,)
+        xᵀ A⁻¹ x of each candidate.
     target_moment : ndarray of shape (d, d)
         Mean of x xᵀ over the pairs that the model will be used on.
     target_information : ndarray of shape (d, d)
@@ -158,13 +162,14 @@ class Design:
 
     @cached_property
     def reward_differences(self):
-        return self.rewards[self.pairs[:, 0]] - self.rewards[self.pairs[:, 1]]
+        first, second = self.rewards[self.pairs].T
+        return first - second
 
     @cached_property
     def variances(self):
-        # Of the less likely answer: exact however certain, and blind to the order.
-        p = expit(-np.abs(self.reward_differences))
-        return p * (1 - p)
+        # Through the less likely answer: exact however certain, blind to the order.
+        decay = np.exp(-np.abs(self.reward_differences))
+        return decay / np.square(1 + decay)
 
     @cached_property
     def _centered(self):
@@ -180,10 +185,8 @@ class Design:
     @cached_property
     def reward_difference_variances(self):
         """Variance of each reward difference, squared nats."""
-        white = torch.as_tensor(self.white)
-        identity = torch.eye(white.shape[1], dtype=white.dtype)
         first, second = to_torch(self.pairs, torch.device("cpu")).T
-        return fisher.squared_lengths(white, first, second, identity).numpy()
+        return squared_distances(torch.as_tensor(self.white), first, second).numpy()
 
     @cached_property
     def posterior_variances(self):
@@ -214,6 +217,23 @@ class Design:
     def second_moment(self):
         moment = fisher.second_moment(self.tensor("embedding"), *self.tensor("pairs").T)
         return moment.cpu().numpy()
+
+    @cached_property
+    def moment_factor(self):
+        moment = self.tensor("second_moment").clone()
+        # Relative to each feature's own spread, so that units do not matter; but a
+        # feature that no pair differs in has only rounding, of either sign, for a
+        # spread.
+        floor = 1e-14 * moment.diagonal().mean() + 1e-300
+        moment.diagonal().mul_(1 + 1e-9).clamp_(min=floor)
+        return fisher.factor(moment)
+
+    @cached_property
+    def lengths(self):
+        lengths = fisher.squared_lengths(
+            self.tensor("embedding"), *self.tensor("pairs").T, self.moment_factor
+        )
+        return lengths.cpu().numpy()
 
     @cached_property
     def target_moment(self):

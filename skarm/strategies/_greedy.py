@@ -28,6 +28,7 @@ def greedy_picks(
     eligible=1.0,
     refine=None,
     report=True,
+    lengths=None,
 ):
     """Run a greedy rule over the eligible candidates in seeded random order.
 
@@ -55,6 +56,8 @@ def greedy_picks(
         number of passes.
     report : bool, default=True
         Whether each choice counts as a pick done.
+    lengths : Tensor of shape (n_candidates,), default=None
+        xᵀ M⁻¹ x before the batch, handed on to `choose`.
 
     Returns
     -------
@@ -78,11 +81,13 @@ def greedy_picks(
     first, second = design.tensor("pairs")[chosen].T
     candidates = (first.contiguous(), second.contiguous(), weights[chosen], matrix)
     costs = None if design.costs is None else design.tensor("costs")[chosen]
+    known = {} if lengths is None else {"lengths": lengths[chosen]}
     picks, gains = choose(
-        design.tensor("embedding"), *candidates, costs=costs, close=close
+        design.tensor("embedding"), *candidates, costs=costs, close=close, **known
     )
     if len(picks) < n_pairs and len(order) < design.n_pairs:
         everyone = {"weights": weights, "matrix": matrix, "report": report}
+        everyone["lengths"] = lengths
         return greedy_picks(design, n_pairs, rng, choose, refine=refine, **everyone)
     if refine is not None and picks:
         caps = [

@@ -4,8 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skarm._information import fisher
-
 __all__ = ["Picks", "Selection", "bulk", "eligible_positions", "top_n"]
 
 #: "auto" eligibility: how many times the median squared length a pair may have. Chosen
@@ -252,16 +250,7 @@ def bulk(design, n_pairs, eligible):
         )
     if n_pairs >= design.n_pairs or eligible == 1:
         return None, None, np.inf
-    moment = design.tensor("second_moment").clone()
-    # Relative to each feature's own spread, so that units do not matter; but a feature
-    # that no pair differs in has only rounding, of either sign, for a spread.
-    floor = 1e-14 * moment.diagonal().mean() + 1e-300
-    moment.diagonal().mul_(1 + 1e-9).clamp_(min=floor)
-    lower = fisher.factor(moment)
-    lengths = fisher.squared_lengths(
-        design.tensor("embedding"), *design.tensor("pairs").T, lower
-    )
-    lengths = lengths.cpu().numpy()
+    lengths = design.lengths
     # Pairs of equal items teach nothing: they stay, but say nothing about the bulk.
     ranked = np.sort(lengths[lengths > 1e-20])
     if not len(ranked):
@@ -271,4 +260,4 @@ def bulk(design, n_pairs, eligible):
     limit = ranked[n_kept - 1]
     if automatic:
         limit = max(limit, REACH * np.median(ranked))
-    return lower, lengths, float(limit)
+    return design.moment_factor, lengths, float(limit)

@@ -118,7 +118,10 @@ def greedy_d_optimal(
 
     check_exchange(design, exchange, nuisance)
     refine = refine if exchange else None
-    return _greedy(design, n_pairs, rng, eligible, variance, choose, refine)
+    lengths = None
+    if variance == "posterior" and design.heads is None and nuisance is None:
+        lengths = design.tensor("reward_difference_variances")  # read for v anyway
+    return _greedy(design, n_pairs, rng, eligible, variance, choose, refine, lengths)
 
 
 @register(
@@ -368,7 +371,9 @@ def _greedy_v(design, n_pairs, rng, eligible, variance, target, refine=None):
     return _greedy(design, n_pairs, rng, eligible, variance, choose, refine)
 
 
-def _greedy(design, n_pairs, rng, eligible, variance, choose, refine=None):
+def _greedy(
+    design, n_pairs, rng, eligible, variance, choose, refine=None, lengths=None
+):
     """A greedy rule on the posterior precision, among the bulk of the pool."""
     return greedy_picks(
         *(design, n_pairs, rng, choose),
@@ -376,4 +381,5 @@ def _greedy(design, n_pairs, rng, eligible, variance, choose, refine=None):
         matrix=precision(design),
         eligible=eligible,
         refine=refine,
+        lengths=lengths,
     )

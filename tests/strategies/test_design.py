@@ -188,6 +188,27 @@ def test_the_information_of_a_past_is_what_the_fit_kept(hidden_layer_sizes, seed
     np.testing.assert_allclose(swapped.past_information, own, rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.parametrize("covered", [True, False])
+def test_items_that_pool_and_past_share_are_embedded_once(covered, monkeypatch):
+    pool, asked, model = fitted(0, (5,))
+    candidates = None if covered else np.flatnonzero((pool.pairs > 2).all(axis=1))
+    rows, embed = [], BradleyTerryRegressor.embed
+
+    def count(self, items):
+        rows.append(len(items))
+        return embed(self, items)
+
+    monkeypatch.setattr(BradleyTerryRegressor, "embed", count)
+    asked = Comparisons(pool.items, asked.pairs)
+    shared = caught(pool, estimator=model, past=asked, candidates=candidates)
+    information, differences = shared.past_information, shared.past_differences
+    assert (sum(rows) <= 30) == covered
+    apart = Comparisons(pool.items.copy(), asked.pairs)
+    alone = caught(pool, estimator=model, past=apart, candidates=candidates)
+    np.testing.assert_allclose(alone.past_information, information, rtol=1e-12)
+    np.testing.assert_allclose(alone.past_differences, differences, rtol=1e-12)
+
+
 def test_a_past_without_a_model_counts_a_quarter_per_answer():
     pool, asked, _ = fitted(0)
     x = asked.differences()
