@@ -13,6 +13,8 @@ COLUMNS = (
     *("world", "strategy", "seeds", "first", "last", "area", "gain", "low", "high"),
     *("labels", "labels_low", "labels_high", "of", "seconds"),
 )
+#: A strategy that has run fewer than this share of random's seeds is not shown yet.
+SHOWN_SHARE = 1 / 5
 DRAWN = ("random", "auto", "greedy_d_optimal", "v_optimal", "d_optimal", "entropy")
 
 
@@ -31,7 +33,7 @@ def compare(table, recipe=MAIN):
         ours = curves(table, world, recipe, strategy)
         base = curves(table, world, recipe, "random")
         seeds = ours.index.intersection(base.index)
-        if len(seeds) < 2:
+        if len(seeds) < max(2, SHOWN_SHARE * len(base)):
             continue
         labels = ours.columns.intersection(base.columns)
         both = ours.loc[seeds, labels].to_numpy(), base.loc[seeds, labels].to_numpy()
@@ -261,14 +263,13 @@ def plots(table, folder):
     colors = dict(zip(DRAWN, ("0.3", "C3", "C0", "C1", "C2", "C4"), strict=True))
     for ax, world in zip(axes.flat, worlds, strict=False):
         for strategy in DRAWN:
+            random = curves(table, world, MAIN, "random")
             found = curves(table, world, MAIN, strategy)
-            found = found.loc[
-                found.index.isin(curves(table, world, MAIN, "random").index)
-            ]
-            if len(found) < 2:
+            found = found.loc[found.index.isin(random.index)]
+            if len(found) < max(2, SHOWN_SHARE * len(random)):
                 continue
             # Random's curve and the paired difference to it, where seeds are fewer.
-            error, random = found.sem(), curves(table, world, MAIN, "random")
+            error = found.sem()
             mean = random.mean() + (found - random.loc[found.index]).mean()
             wide = 2.2 if strategy in ("auto", "random") else 1.1
             label = strategy if ax is axes.flat[0] else None

@@ -208,7 +208,8 @@ def greedy_d(
     Notes
     -----
     Memory in bytes beyond the inputs, for float64 and N candidates: ``8 (n_items d +
-    4 N) + 24 CHUNK_NUMBERS``.
+    4 N) + 24 CHUNK_NUMBERS``, see `pair_lengths`; and for the shortlist at most
+    ``8 MOST_SHORTLIST_NUMBERS``.
     """
     kind = DGains if embedding.is_cuda else ShortDGains
     rule = kind(embedding, first, second, weights, matrix, lengths)
