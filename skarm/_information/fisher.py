@@ -11,9 +11,12 @@ O(n_pairs d); memory O(n_items d + chunk) beyond the inputs.
 
 import numpy as np
 import torch
-from scipy import sparse
 
-from skarm._information.pair_lengths import differences, squared_distances
+from skarm._information.pair_lengths import (
+    PairGraph,
+    differences,
+    squared_distances,
+)
 
 __all__ = [
     "factor",
@@ -35,11 +38,12 @@ MAX_UPDATE = 1e3
 SHORTLIST_NUMBERS, MOST_SHORTLIST_NUMBERS, SHORT_LIVED = 131_072, 1_048_576, 4
 
 
-def information(embedding, first, second, weights):
+def information(embedding, first, second, weights, graph=None):
     """Σ_k w_k x_k x_kᵀ.
 
     Written as Φᵀ (Bᵀ diag(w) B Φ): the product in brackets is accumulated item by item,
-    so the cost is O(n_pairs d + n_items d²), not O(n_pairs d²).
+    so the cost is O(n_pairs d + n_items d²), not O(n_pairs d²). Half of it will do, for
+    the other half is its transpose.
 
     Parameters
     ----------
@@ -49,6 +53,8 @@ def information(embedding, first, second, weights):
         Items of each pair.
     weights : Tensor of shape (n_pairs,)
         For Fisher information p (1 - p).
+    graph : PairGraph, default=None
+        Of these pairs, where it is there already; for the CPU.
 
     Returns
     -------
@@ -66,27 +72,16 @@ def information(embedding, first, second, weights):
             flow.index_add_(0, second[part], x, alpha=-1)
             start = part.stop
     else:
-        arrays = (t.numpy() for t in (embedding, first, second, weights))
-        flow = torch.as_tensor(_half_flow(*arrays), dtype=embedding.dtype)
+        graph = graph or PairGraph(first, second, len(embedding))
+        flow = graph.flow(weights, embedding)
     total = embedding.T @ flow
     return total + total.T
 
 
-def _half_flow(embedding, first, second, weights):
-    """(D / 2 - A) Φ: with the graph A of the pairs, Bᵀ diag(w) B = D - A - Aᵀ."""
-    n = len(embedding)
-    ends = np.minimum(first, second), np.maximum(first, second)  # in either order
-    graph = sparse.coo_array((weights, ends), shape=(n, n))
-    degree = sum(np.bincount(end, weights, minlength=n) for end in ends)
-    flow = (degree / 2)[:, None] * embedding
-    flow -= graph @ embedding
-    return flow
-
-
-def second_moment(embedding, first, second):
+def second_moment(embedding, first, second, graph=None):
     """Mean of x xᵀ over pairs, (d, d); see :func:`information`."""
     weights = embedding.new_full((len(first),), 1 / max(len(first), 1))
-    return information(embedding, first, second, weights)
+    return information(embedding, first, second, weights, graph)
 
 
 def factor(matrix):
@@ -117,12 +112,12 @@ def factor(matrix):
     return lower
 
 
-def squared_lengths(embedding, first, second, lower):
+def squared_lengths(embedding, first, second, lower, graph=None):
     """xᵀ (L Lᵀ)⁻¹ x of each pair.
 
     Parameters
     ----------
-    embedding, first, second
+    embedding, first, second, graph
         As in :func:`information`.
     lower : Tensor of shape (d, d)
         L.
@@ -134,10 +129,10 @@ def squared_lengths(embedding, first, second, lower):
     """
     u = embedding - embedding.mean(dim=0)  # only differences count
     u = torch.linalg.solve_triangular(lower, u.T, upper=False).T.contiguous()
-    return squared_distances(u, first, second)
+    return squared_distances(u, first, second, graph)
 
 
-def leverage(embedding, first, second, weights, matrix):
+def leverage(embedding, first, second, weights, matrix, graph=None):
     """W xᵀ M⁻¹ x: the derivative of log det M in the number of times a pair is asked.
 
     The paper's D-optimal rules are the top of this: its autograd through
@@ -145,7 +140,7 @@ def leverage(embedding, first, second, weights, matrix):
 
     Parameters
     ----------
-    embedding, first, second, weights
+    embedding, first, second, weights, graph
         As in :func:`information`.
     matrix : Tensor of shape (d, d)
         M, positive definite.
@@ -155,7 +150,8 @@ def leverage(embedding, first, second, weights, matrix):
     leverage : Tensor of shape (n_pairs,)
         Non-negative, in nats per answer.
     """
-    return weights * squared_lengths(embedding, first, second, factor(matrix))
+    lower = factor(matrix)
+    return weights * squared_lengths(embedding, first, second, lower, graph)
 
 
 def greedy_d(

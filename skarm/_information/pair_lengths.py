@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-__all__ = ["differences", "squared_distances"]
+__all__ = ["PairGraph", "differences", "squared_distances"]
 
 #: Numbers (pairs × dimensions) gathered at once: as much as a core's cache holds, and
 #: on a GPU as much as keeps it busy.
@@ -39,7 +39,92 @@ def differences(values, first, second):
         yield values.index_select(0, i).sub_(values.index_select(0, j))
 
 
-def squared_distances(u, first, second):
+class PairGraph:
+    """A list of pairs, sorted by the lesser of their items, in linear time.
+
+    Parameters
+    ----------
+    first, second : IntTensor or LongTensor of shape (n_pairs,), on the CPU
+        Items of each pair, in either order.
+    n_items : int
+        How many items there are.
+
+    Attributes
+    ----------
+    order : LongTensor of shape (n_pairs,)
+        Places of the pairs in the list.
+    starts : IntTensor of shape (n_items + 1,)
+        Where the pairs of each item start in that order.
+    greater : IntTensor of shape (n_pairs,)
+        Their greater items in that order; a repeated pair is repeated.
+    """
+
+    def __init__(self, first, second, n_items):
+        first, second = (end.numpy().astype(np.int32) for end in (first, second))
+        n_pairs = len(first)
+        self.shape = n_items, n_items
+        lesser, one_each = np.minimum(first, second), np.arange(n_pairs + 1)
+        places = sparse.csr_array(
+            (np.ones(n_pairs, dtype=bool), lesser, one_each.astype(np.int32)),
+            shape=(n_pairs, n_items),
+        ).tocsc()
+        self.order = torch.as_tensor(places.indices).long()
+        self.starts = torch.as_tensor(places.indptr)
+        self.greater = torch.as_tensor(np.maximum(first, second)[places.indices])
+
+    def flow(self, weights, values):
+        """D Φ / 2 - A Φ, with the weights in A at (lesser, greater), D its degrees.
+
+        The Laplacian of the graph is D - A - Aᵀ.
+
+        Parameters
+        ----------
+        weights : Tensor of shape (n_pairs,)
+            Of each pair.
+        values : Tensor of shape (n_items, d)
+            Φ, one row per item.
+
+        Returns
+        -------
+        flow : Tensor of shape (n_items, d)
+            O(n_pairs d), and no difference is formed.
+        """
+        weights = weights.to(values.dtype).index_select(0, self.order)
+        adjacency = self._matrix(weights)
+        degree = self.greater.bincount(weights, len(values)).to(values)
+        degree += (adjacency @ values.new_ones(len(values), 1))[:, 0]
+        flow = degree.div_(2)[:, None] * values
+        return flow.sub_(adjacency @ values)
+
+    def inner_products(self, u):
+        """Inner products of the rows of each pair.
+
+        Parameters
+        ----------
+        u : Tensor of shape (n_items, d)
+            One row per item.
+
+        Returns
+        -------
+        products : Tensor of shape (n_pairs,)
+            u_iᵀ u_j: the product u uᵀ, sampled where there are pairs.
+        """
+        pattern = self._matrix(u.new_zeros(len(self.order)))
+        sampled = torch.sparse.sampled_addmm(pattern, u, u.T, beta=0.0).values()
+        return torch.empty_like(sampled).index_copy_(0, self.order, sampled)
+
+    def _matrix(self, values):
+        """These values at (lesser, greater), in the sorted order."""
+        with warnings.catch_warnings():  # that sparse tensors are new
+            warnings.simplefilter("ignore")
+            return torch.sparse_csr_tensor(
+                *(self.starts, self.greater, values),
+                size=self.shape,
+                check_invariants=False,
+            )
+
+
+def squared_distances(u, first, second, graph=None):
     """‖u_i - u_j‖² of each pair, as ‖u_i‖² + ‖u_j‖² - 2 u_iᵀ u_j on a CPU.
 
     Pairs so near that this would cost digits are done by their differences.
@@ -50,6 +135,8 @@ def squared_distances(u, first, second):
         One row per item; best with mean zero.
     first, second : IntTensor or LongTensor of shape (n_pairs,)
         Items of each pair.
+    graph : PairGraph, default=None
+        Of these pairs, where it is there already.
 
     Returns
     -------
@@ -66,7 +153,8 @@ def squared_distances(u, first, second):
         return _by_differences(u, first, second)
     squares = u.square().sum(dim=1)
     total = squares.index_select(0, first).add_(squares.index_select(0, second))
-    distances = _inner_products(u, first, second).mul_(-2).add_(total)
+    graph = graph or PairGraph(first, second, len(u))
+    distances = graph.inner_products(u).mul_(-2).add_(total)
     near = (distances <= total.mul_(CANCELED)).nonzero()[:, 0]
     if len(near):
         distances[near] = _by_differences(u, first[near], second[near])
@@ -81,27 +169,3 @@ def _by_differences(u, first, second):
         torch.linalg.vector_norm(x, dim=1, out=lengths[start:stop])
         start = stop
     return lengths.square_()
-
-
-def _inner_products(u, first, second):
-    """u_iᵀ u_j of each pair: the product u uᵀ, sampled where there are pairs."""
-    n_pairs, n_items = len(first), len(u)
-    # The pairs of each first item, in linear time: one that sums no repeated pair.
-    ends = np.arange(n_pairs + 1, dtype=first.numpy().dtype)
-    ones = np.ones(n_pairs, dtype=bool)
-    rows = sparse.csr_array((ones, first.numpy(), ends), shape=(n_pairs, n_items))
-    rows = rows.tocsc()
-    order = torch.as_tensor(rows.indices).long()
-    with warnings.catch_warnings():  # that sparse tensors are new
-        warnings.simplefilter("ignore")
-        pattern = torch.sparse_csr_tensor(
-            torch.as_tensor(rows.indptr).long(),
-            second.long().index_select(0, order),
-            u.new_zeros(n_pairs),
-            size=(n_items, n_items),
-            check_invariants=False,
-        )
-        sampled = torch.sparse.sampled_addmm(pattern, u, u.T, beta=0.0)
-    products = torch.empty_like(sampled.values())
-    products[order] = sampled.values()
-    return products

@@ -11,7 +11,7 @@ import torch
 from sklearn.utils import check_random_state
 
 from skarm._information import fisher
-from skarm._information.pair_lengths import squared_distances
+from skarm._information.pair_lengths import PairGraph, squared_distances
 from skarm._model.networks import to_torch
 from skarm._model.posterior import LastLayerPosterior, mean_bernoulli_variance
 
@@ -90,6 +90,8 @@ class Design:
         Comparisons of each group that were asked already; zeros where not known.
     past_information : ndarray of shape (d, d)
         Σ v x xᵀ over the comparisons already asked; zeros if there are none.
+    graph : PairGraph
+        The candidates, sorted for products over them.
     second_moment : ndarray of shape (d, d)
         Mean of x xᵀ over the candidates.
     moment_factor : Tensor of shape (d, d)
@@ -186,7 +188,8 @@ class Design:
     def reward_difference_variances(self):
         """Variance of each reward difference, squared nats."""
         first, second = to_torch(self.pairs, torch.device("cpu")).T
-        return squared_distances(torch.as_tensor(self.white), first, second).numpy()
+        white = torch.as_tensor(self.white)
+        return squared_distances(white, first, second, self.graph).numpy()
 
     @cached_property
     def posterior_variances(self):
@@ -214,8 +217,15 @@ class Design:
         return self._past_differences()
 
     @cached_property
+    def graph(self):
+        first, second = to_torch(self.pairs, torch.device("cpu")).T
+        return PairGraph(first, second, len(self.embedding))
+
+    @cached_property
     def second_moment(self):
-        moment = fisher.second_moment(self.tensor("embedding"), *self.tensor("pairs").T)
+        first, second = self.tensor("pairs").T
+        phi = self.tensor("embedding")
+        moment = fisher.second_moment(phi, first, second, self.graph)
         return moment.cpu().numpy()
 
     @cached_property
@@ -231,7 +241,8 @@ class Design:
     @cached_property
     def lengths(self):
         lengths = fisher.squared_lengths(
-            self.tensor("embedding"), *self.tensor("pairs").T, self.moment_factor
+            *(self.tensor("embedding"), *self.tensor("pairs").T),
+            *(self.moment_factor, self.graph),
         )
         return lengths.cpu().numpy()
 
@@ -246,6 +257,7 @@ class Design:
         information = fisher.information(
             *(self.tensor("embedding"), *self.tensor("pairs").T),
             self.tensor("variances") / max(self.n_pairs, 1),
+            self.graph,
         )
         return information.cpu().numpy()
 

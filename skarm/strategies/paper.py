@@ -134,9 +134,11 @@ def _top_leverage(design, n_pairs, rng, weights, past=None):
     embedding = design.tensor("embedding")
     first, second = design.tensor("pairs").T
     weights = torch.as_tensor(weights).to(design.device)
-    matrix = fisher.information(embedding, first, second, weights)
+    matrix = fisher.information(embedding, first, second, weights, design.graph)
     if past is not None:
         matrix += torch.as_tensor(past).to(design.device)
     matrix.diagonal().add_(PAPER_RIDGE)
-    leverage = fisher.leverage(embedding, first, second, weights, matrix)
+    leverage = fisher.leverage(
+        embedding, first, second, weights, matrix, design.graph
+    )
     return top_n(design, leverage.cpu().numpy(), n_pairs, rng)
