@@ -2,6 +2,7 @@
 
 ================  ==============================================================
 `pair_lengths`    differences of items over a list of pairs, and their lengths
+`shortlists`      of a greedy batch: few candidates that hold the best
 `fisher`          the information of a list of pairs; greedy D and V batches from it
 `criteria`        greedy batches by further criteria (D_s, G; BAIT's way back)
 `exchange`        passes that improve a batch by swapping pairs

@@ -9,7 +9,6 @@ Cost of a score: one Cholesky O(d³), one triangular solve O(n_items d²), and
 O(n_pairs d); memory O(n_items d + chunk) beyond the inputs.
 """
 
-import numpy as np
 import torch
 
 from skarm._information.pair_lengths import (
@@ -17,6 +16,7 @@ from skarm._information.pair_lengths import (
     differences,
     squared_distances,
 )
+from skarm._information.shortlists import Shortlists
 
 __all__ = [
     "factor",
@@ -33,9 +33,6 @@ REFACTOR_EVERY = 100
 #: So is it after a pick that multiplies det M by more than this: the update from a
 #: nearly flat prior cancels the digits of all that is left.
 MAX_UPDATE = 1e3
-#: Numbers (pairs × dimensions) of a shortlist, and how far it may grow when it is used
-#: up within so many picks.
-SHORTLIST_NUMBERS, MOST_SHORTLIST_NUMBERS, SHORT_LIVED = 131_072, 1_048_576, 4
 
 
 def information(embedding, first, second, weights, graph=None):
@@ -171,9 +168,8 @@ def greedy_d(
 
     argmax_i w_i q_i with q_i = x_iᵀ M⁻¹ x_i; picking k adds w_k x_k x_kᵀ to M, and by
     Sherman–Morrison q_i falls by w_k (x_iᵀ M⁻¹ x_k)² / (1 + w_k q_k). No gain ever
-    rises, so only a shortlist is kept up to date, until its best falls to what the best
-    of the others had been: O(d² + shortlist d) for most picks, and O(n_items d k +
-    n_pairs k) once in k picks.
+    rises, so most picks look at a shortlist only: O(d²) and the list, and O(n_items d +
+    n_pairs) per pick when everyone catches up.
 
     Parameters
     ----------
@@ -286,15 +282,11 @@ class Gains:
     """What a greedy rule knows of all candidates: `gains()`, and their `rise`."""
 
     def best(self, closed, costs):
-        """The best open candidate and its gain; None and 0 where all are closed."""
+        """The best open candidate and its gain; None where all are closed."""
         gain = self.gains()
-        best, pick = self.worth_of(gain, closed, costs).max(dim=0)
-        return (None, 0.0) if best < 0 else (pick.item(), gain[pick])
-
-    def worth_of(self, gain, closed, costs):
-        """Gains, or rises per cost; -1 for who is closed."""
         worth = gain if costs is None else self.rise(gain) / costs
-        return worth.masked_fill_(closed, -1.0)
+        best, pick = worth.masked_fill_(closed, -1.0).max(dim=0)
+        return (None, best) if best < 0 else (pick.item(), gain[pick])
 
 
 class DGains(Gains):
@@ -352,83 +344,22 @@ class DGains(Gains):
 
 
 class ShortDGains(DGains):
-    """As DGains, of a shortlist that is known to hold the best: gains never rise.
-
-    The lengths of the others stay as they were when the list was made. It serves until
-    its best is no better than the best of the others was then.
-    """
-
-    def __init__(self, *candidates):
-        self.short, self.behind = None, []
-        super().__init__(*candidates)
-        self.n_short = max(SHORTLIST_NUMBERS // self.embedding.shape[1], 64)
-        self.n_most = MOST_SHORTLIST_NUMBERS // self.embedding.shape[1]
+    """As DGains, but with lengths that are up to date only of what is picked next."""
 
     def refactor(self, lengths=None):
         super().refactor(lengths)
-        self.behind = []  # the updates that are not in self.a
-        if self.short is not None:
-            self.near = self.a.numpy()[self.short]
+        pairs = self.first, self.second
+        self.lists = Shortlists(self.embedding, *pairs, self.weights, self.a)
 
     def best(self, closed, costs):
-        if self.short is not None:
-            gain = self.near_weights * self.near
-            worth = gain.copy() if costs is None else np.log1p(gain) / self.prices
-            np.putmask(worth, closed.numpy()[self.short], -1.0)
-            place = worth.argmax()
-            self.n_served += 1
-            if worth[place] > self.bound:
-                pick = int(self.short[place])
-                self.a[pick] = self.near[place]  # for add
-                return pick, torch.tensor(gain[place])
-            self.catch_up()
-        gain = self.gains()
-        worth = self.worth_of(gain.clone(), closed, costs)
-        best, pick = worth.max(dim=0)
-        if best < 0:
-            return None, best
-        if self.n_short <= self.n_most:
-            self.enlist(worth.numpy(), costs)
-        return pick.item(), gain[pick]
-
-    def enlist(self, worth, costs):
-        """The candidates worth most; those of equal worth together, in or out."""
-        if self.n_short < len(worth):
-            least = len(worth) - self.n_short - 1
-            self.bound = np.partition(worth, least)[least]
-            self.short = np.flatnonzero(worth > self.bound)
-        else:
-            self.bound, self.short = -1.0, np.arange(len(worth))
-        short = torch.as_tensor(self.short)
-        self.x = self.embedding.index_select(0, self.first[short])
-        self.x -= self.embedding.index_select(0, self.second[short])
-        self.near = self.a.numpy()[self.short]
-        self.near_weights = self.weights.numpy()[self.short]
-        self.prices = None if costs is None else costs.numpy()[self.short]
-        self.n_served = 0
-
-    def catch_up(self):
-        """Bring the lengths of all candidates up to date, and dissolve the list."""
-        if self.n_served <= SHORT_LIVED:
-            self.n_short *= 2
-        self.short = None
-        if 2 * len(self.behind) > len(self.matrix):
-            self.refactor()
-        elif self.behind:
-            v = self.embedding @ torch.stack(self.behind, dim=1)
-            v -= v.mean(dim=0)
-            self.a -= squared_distances(v, self.first, self.second)
-            self.a.clamp_(min=0)
-            self.behind = []
+        costs = None if costs is None else costs.numpy()
+        pick, gain, length = self.lists.best(closed.numpy(), costs)
+        if pick is not None:
+            self.a[pick] = length
+        return pick, torch.tensor(gain)
 
     def update(self, u, sign):
-        if self.short is None:
-            return super().update(u, sign)
-        along = (self.x @ u).numpy()
-        along *= along
-        self.near -= along
-        np.maximum(self.near, 0, out=self.near)
-        self.behind.append(u)
+        self.lists.update(u)
 
 
 class VGains(DGains):

@@ -138,7 +138,5 @@ def _top_leverage(design, n_pairs, rng, weights, past=None):
     if past is not None:
         matrix += torch.as_tensor(past).to(design.device)
     matrix.diagonal().add_(PAPER_RIDGE)
-    leverage = fisher.leverage(
-        embedding, first, second, weights, matrix, design.graph
-    )
+    leverage = fisher.leverage(embedding, first, second, weights, matrix, design.graph)
     return top_n(design, leverage.cpu().numpy(), n_pairs, rng)

@@ -1,0 +1,160 @@
+"""The best of many candidates whose gains only ever fall, by looking at few of them."""
+
+import numpy as np
+import torch
+
+from skarm._information.pair_lengths import PairGraph, squared_distances
+
+__all__ = ["Shortlists"]
+
+#: Numbers (pairs × dimensions) of the longer list, how far it may grow, and how many
+#: times shorter the shorter one is.
+LIST_NUMBERS, MOST_LIST_NUMBERS, SHORTER = 131_072, 1_048_576, 16
+#: Candidates of the shorter list, at least; the longer one holds four times as many.
+LEAST = 16
+#: A list that is used up within so many picks was too short: the next is twice as long.
+SHORT_LIVED = 4
+
+
+class Shortlists:
+    """Candidates, of which only those at the top are kept up to date.
+
+    A list holds the candidates worth most when it was made. What the best of the others
+    were worth then, they cannot exceed later; so until the best of the list falls to
+    that, it is the best of all. A shorter list of the list spares most of that work,
+    too. Whoever is not in the shortest list catches up in one go, when that is used up.
+
+    Parameters
+    ----------
+    embedding : Tensor of shape (n_items, d), float64, on the CPU
+        Φ.
+    first, second : IntTensor or LongTensor of shape (n_candidates,)
+        Items of each candidate.
+    weights, lengths : Tensor of shape (n_candidates,)
+        w, and q = xᵀ M⁻¹ x; not changed. A candidate gains w q.
+    """
+
+    def __init__(self, embedding, first, second, weights, lengths):
+        self.levels = [_Everyone(embedding, first, second, weights, lengths)]
+        longer = max(LIST_NUMBERS // embedding.shape[1], 4 * LEAST)
+        self.sizes = [longer, max(longer // SHORTER, LEAST)]
+        self.n_most = max(MOST_LIST_NUMBERS // embedding.shape[1], 4 * LEAST)
+
+    def best(self, closed, costs):
+        """The open candidate that gains most, or most per cost.
+
+        Parameters
+        ----------
+        closed : ndarray of shape (n_candidates,), bool
+            Who may not be picked.
+        costs : ndarray of shape (n_candidates,) or None
+            The gain is log(1 + w q), then.
+
+        Returns
+        -------
+        pick : int or None
+            Its position, the first of equals; None where all are closed.
+        gain, length : float
+            Its w q and q.
+        """
+        while True:
+            level = self.levels[-1]
+            gain, worth = level.look(closed, costs)
+            place = worth.argmax()
+            if worth[place] > level.bound:
+                break
+            if len(self.levels) == 1:
+                return None, 0.0, 0.0
+            self.levels.pop()
+            if level.n_looks <= SHORT_LIVED:
+                self.sizes[len(self.levels) - 1] *= 2
+        pick, length = int(level.positions[place]), level.lengths[place]
+        for depth in range(len(self.levels) - 1, len(self.sizes)):
+            size, whole = self.sizes[depth], self.levels[-1]
+            is_list = len(self.levels) > 1
+            if size > self.n_most or (is_list and 2 * size > len(worth)):
+                break
+            above, bound = _above(worth, size)
+            if not len(above):  # too many are worth the same
+                self.sizes[depth] *= 2
+                break
+            bound = max(bound, whole.bound)  # who is in neither list counts, too
+            self.levels.append(_List(whole, above, bound))
+            worth = worth[above]
+        return pick, gain[place], length
+
+    def update(self, u):
+        """Every q falls by (xᵀ u)²."""
+        for level in self.levels:
+            level.behind.append(u)
+
+
+def _above(worth, n):
+    """Places of the n largest values, and the next one; of equals all or none."""
+    if n >= len(worth):
+        return np.arange(len(worth)), -1.0
+    least = len(worth) - n - 1
+    bound = np.partition(worth, least)[least]
+    return np.flatnonzero(worth > bound), bound
+
+
+class _Everyone:
+    """All candidates, by way of their items."""
+
+    bound = -1.0  # what who is closed is worth
+
+    def __init__(self, embedding, first, second, weights, lengths):
+        self.embedding, self.first, self.second = embedding, first, second
+        self.positions = np.arange(len(first))
+        self.weights, self.lengths = weights.numpy(), lengths.numpy().copy()
+        self.behind, self.n_looks, self.graph = [], 0, None
+
+    def look(self, closed, costs):
+        """Gains, and what they are worth, up to date."""
+        if self.behind:
+            self.lengths -= self.squares(torch.stack(self.behind, dim=1))
+            np.maximum(self.lengths, 0, out=self.lengths)
+            self.behind = []
+        self.n_looks += 1
+        gain = self.weights * self.lengths
+        if costs is None:
+            worth = gain.copy()
+        else:
+            worth = np.log1p(gain) / costs[self.positions]
+        np.putmask(worth, closed[self.positions], -1.0)
+        return gain, worth
+
+    def squares(self, directions):
+        """‖xᵀ U‖² of each."""
+        values = self.embedding @ directions
+        if values.shape[1] == 1:
+            along = values[:, 0].index_select(0, self.first)
+            along -= values[:, 0].index_select(0, self.second)
+            return along.square_().numpy()
+        if self.graph is None:
+            self.graph = PairGraph(self.first, self.second, len(values))
+        values -= values.mean(dim=0)
+        return squared_distances(values, self.first, self.second, self.graph).numpy()
+
+    def rows(self, places):
+        """Differences x of some."""
+        places = torch.as_tensor(places)
+        x = self.embedding.index_select(0, self.first[places])
+        return x.sub_(self.embedding.index_select(0, self.second[places]))
+
+
+class _List(_Everyone):
+    """Some of a level, by way of their differences."""
+
+    def __init__(self, level, places, bound):
+        self.x, self.bound = level.rows(places), bound
+        self.positions = level.positions[places]
+        self.weights, self.lengths = level.weights[places], level.lengths[places]
+        self.behind, self.n_looks = [], 0
+
+    def squares(self, directions):
+        along = self.x @ directions
+        return along.square_().sum(dim=1).numpy()
+
+    def rows(self, places):
+        return self.x[torch.as_tensor(places)]
