@@ -11,6 +11,7 @@ log-normal prior; a hundred answers outweigh it.
 from typing import NamedTuple
 
 import numpy as np
+from scipy.interpolate import CubicHermiteSpline
 
 from skarm._model.likelihood import Hessian
 from skarm._model.newton import Minimum, descend, newton
@@ -46,15 +47,17 @@ class _Point(NamedTuple):
     log_alpha: float
     objective: float
     ceiling: float  # -f(ŵ), above which no stronger prior can come
-    minimum: Minimum
+    coef: np.ndarray
+    slope: np.ndarray  # d ŵ / d log alpha
+    hessian: Hessian | None  # kept of large losses
 
 
 def maximize_evidence(loss, start, threshold, max_iter):
     """Maximise the log evidence plus log prior over log alpha.
 
     The objective is evaluated on a grid from its middle outwards, each fit starting
-    where the tangent of a neighbor's solution points, then at the maximum of the
-    polynomial through the five nearest values until that stays. It may have several
+    where the solutions of its neighbors and their tangents point, and at the maximum of
+    the polynomial through the five nearest values until that stays. It may have several
     maxima: a grid point is left out only if it cannot win, because f(ŵ) grows with
     alpha and so -f(ŵ) bounds the evidence of all stronger priors, or if weaker priors
     are hopeless already.
@@ -77,9 +80,11 @@ def maximize_evidence(loss, start, threshold, max_iter):
     strongest, weakest = (np.log(search.scale / sd**2) for sd in PRIOR_SD_RANGE)
     grid = np.linspace(weakest, strongest, N_GRID)
     middle = N_GRID // 2
-    search.evaluate(grid[middle])
-    for neighbor in (middle - 1, middle + 1):
-        search.evaluate(grid[neighbor])
+    for t in grid[[middle, middle - 1, middle + 1]]:
+        search.evaluate(t)
+    if search.best.log_alpha == grid[middle]:
+        search.refine()  # the better the best, the fewer that could win
+    refined = search.best
     for t in grid[middle + 2 :]:
         inner = search.best is not search.strongest  # the best needs a neighbor
         if inner and search.bound_above(t) < search.best.objective:
@@ -89,7 +94,8 @@ def maximize_evidence(loss, start, threshold, max_iter):
         if search.weakest.objective < search.best.objective - HOPELESS:
             break
         search.evaluate(t)
-    search.refine()
+    if search.best is not refined or refined.log_alpha in grid:
+        search.refine()
     return search.finish(threshold)
 
 
@@ -100,6 +106,8 @@ class _Search:
         self.loss, self.start, self.max_iter = loss, start, max_iter
         self.scale = loss.mean_square() or 1.0
         self.points, self.n_iter = [], 0
+        self.enough = ENOUGH * loss.weights.sum()
+        self.found = None  # at the best point
 
     @property
     def best(self):
@@ -123,26 +131,51 @@ class _Search:
 
     def evaluate(self, log_alpha):
         alpha = np.exp(log_alpha)
-        coef, hessian = self.start, None
-        if self.loss.is_large:
-            hessian = Hessian(self.loss.moment / 4)
-        if self.points:
-            near = min(self.points, key=lambda p: abs(p.log_alpha - log_alpha))
-            coef, hessian = near.minimum.coef, near.minimum.hessian
-            # d ŵ / d log alpha = -alpha (H + alpha I)⁻¹ ŵ
-            slope = near.minimum.factor.solve(np.exp(near.log_alpha) * coef)
-            coef = coef - (log_alpha - near.log_alpha) * slope
+        coef, hessian = self.guess(log_alpha)
         found = descend(
             *(self.loss, coef, alpha, 0.0, self.max_iter),
             hessian=hessian,
-            enough=ENOUGH * self.loss.weights.sum(),
+            enough=self.enough,
         )
-        if found.factor is None:  # it started at the solution
+        if self.is_off(found):
             found = self.with_hessian(found, alpha)
         self.n_iter += found.n_iter
-        value = self.log_evidence(found, log_alpha)
-        objective = value + self.log_prior(log_alpha)
-        self.points.append(_Point(log_alpha, objective, -found.value, found))
+        objective = self.log_evidence(found, log_alpha) + self.log_prior(log_alpha)
+        # (H + alpha I) d ŵ / d log alpha = -alpha ŵ
+        slope = -found.factor.solve(alpha * found.coef)
+        hessian = found.hessian if self.loss.is_large else None
+        point = _Point(log_alpha, objective, -found.value, found.coef, slope, hessian)
+        self.points.append(point)
+        if self.best is point:
+            self.found = found
+
+    def guess(self, log_alpha):
+        """Where to start, and for a large loss a Hessian from nearby."""
+        if not self.points:
+            large = self.loss.is_large
+            return self.start, Hessian(self.loss.moment / 4) if large else None
+        near = min(self.points, key=lambda p: abs(p.log_alpha - log_alpha))
+        above = [point for point in self.points if point.log_alpha > log_alpha]
+        below = [point for point in self.points if point.log_alpha <= log_alpha]
+        if above and below:
+            ends = max(below), min(above)
+            curve = CubicHermiteSpline(
+                [point.log_alpha for point in ends],
+                [point.coef for point in ends],
+                [point.slope for point in ends],
+            )
+            return curve(log_alpha), near.hessian
+        gap = log_alpha - near.log_alpha
+        # Toward a stronger prior, ŵ shrinks as 1 / alpha at last.
+        share = -np.expm1(-gap) if gap > 0 else gap
+        return near.coef + share * near.slope, near.hessian
+
+    def is_off(self, found):
+        """Whether the Hessian at hand is not that of the solution, to `ENOUGH`."""
+        if found.factor is None:  # it started at the solution
+            return True
+        moved = np.square(found.logits - found.seen)
+        return self.loss.variance(found.logits) @ moved > self.enough
 
     def with_hessian(self, minimum, alpha):
         hessian = self.loss.hessian_at(minimum.logits)
@@ -177,11 +210,12 @@ class _Search:
 
     def finish(self, threshold):
         """Converge at the best alpha, and evaluate its evidence exactly."""
-        log_alpha = self.best.log_alpha
+        log_alpha, found = self.best.log_alpha, self.found
         alpha = np.exp(log_alpha)
-        coef = self.best.minimum.coef
-        found = newton(self.loss, coef, alpha, threshold, self.max_iter)
-        if found.seen is None or not self.loss.is_large:
+        found = newton(
+            *(self.loss, found.coef, alpha, threshold, self.max_iter), known=found
+        )
+        if not self.loss.is_large:
             found = self.with_hessian(found, alpha)
         value = self.log_evidence(found, log_alpha)
         return Evidence(float(alpha), value, found, self.n_iter + found.n_iter)

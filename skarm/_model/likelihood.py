@@ -33,6 +33,8 @@ __all__ = [
 #: Items of more numbers than this are used as they are, block by block; smaller ones
 #: are worth a copy.
 LARGE = 2**22
+#: With this many coordinates a Hessian is worth using more than once.
+COSTLY = 256
 #: Items per block.
 BLOCK_ROWS = 1024
 
@@ -151,7 +153,8 @@ class Hessian(NamedTuple):
         while True:
             np.fill_diagonal(self.matrix, diagonal + alpha)
             try:
-                lower = cho_factor(self.matrix, lower=True, check_finite=False)[0]
+                # Of a symmetric matrix the transpose is the same, in LAPACK's order.
+                lower = cho_factor(self.matrix.T, lower=True, check_finite=False)[0]
                 break
             except LinAlgError:
                 alpha = max(10 * alpha, np.finfo(float).eps * largest)
@@ -206,6 +209,7 @@ class BradleyTerryLoss(_Outcomes):
         self.items, self.pairs = items, pairs
         self.n_coordinates = items.shape[1]
         self.is_large = not sparse.issparse(items) and items.size > LARGE
+        self.is_costly = self.is_large or self.n_coordinates >= COSTLY
 
     def logits(self, coef):
         """Logits s = B Z w."""
@@ -332,6 +336,7 @@ class DualLoss(_Outcomes):
     def __init__(self, kernel, y, weights):
         super().__init__(y, weights)
         self.kernel, self.n_coordinates = kernel, len(kernel)
+        self.is_costly = self.n_coordinates >= COSTLY
 
     def logits(self, dual):
         """Logits s = K u."""

@@ -27,11 +27,11 @@ class Minimum(NamedTuple):
     converged: bool
 
 
-def newton(loss, coef, alpha, threshold, max_iter, *, enough=0.0):
+def newton(loss, coef, alpha, threshold, max_iter, *, enough=0.0, known=None):
     """Newton's method with backtracking; quadratic near the solution.
 
-    Where the items are large a Hessian is used again as long as the gradient falls
-    tenfold with each step.
+    Where a Hessian costs as much as many gradients it is used again as long as the
+    gradient falls tenfold with each step.
 
     Parameters
     ----------
@@ -48,6 +48,8 @@ def newton(loss, coef, alpha, threshold, max_iter, *, enough=0.0):
     enough : float, default=0
         Stop also after a step whose Newton decrement, twice the fall of the loss in
         nats that it promises, is no more than this.
+    known : Minimum, default=None
+        Nearby, for the same alpha: its Hessian is the first to be used.
 
     Returns
     -------
@@ -57,7 +59,7 @@ def newton(loss, coef, alpha, threshold, max_iter, *, enough=0.0):
     logits = loss.logits(coef)
     square = loss.inner(coef, coef, logits)
     value = loss.misfit(logits) + alpha / 2 * square
-    hessian = factor = seen = None
+    hessian, factor, seen = known[3:6] if known else (None, None, None)
     size, converged = np.inf, False
     for n_iter in range(max_iter + 1):
         last, gradient = size, loss.gradient_at(coef, logits, alpha)
@@ -65,7 +67,7 @@ def newton(loss, coef, alpha, threshold, max_iter, *, enough=0.0):
         converged = size <= threshold
         if converged or n_iter == max_iter:
             break
-        if factor is None or not loss.is_large or size > last / 10:
+        if factor is None or not loss.is_costly or size > last / 10:
             hessian, seen = loss.hessian_at(logits), logits
             factor = hessian.factor(alpha)
         step = factor.solve(gradient)
