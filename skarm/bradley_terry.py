@@ -1,6 +1,7 @@
 """BradleyTerryRegressor: a reward model fitted to comparisons, linear or MLP."""
 
 import warnings
+from functools import cached_property
 from numbers import Integral, Real
 
 import numpy as np
@@ -24,6 +25,7 @@ from skarm._data.checks import (
 )
 from skarm._model.choice import network_pays
 from skarm._model.heads import fit_heads
+from skarm._model.likelihood import information
 from skarm._model.linear import MAX_DENSE, fit_linear, prepare
 from skarm._model.networks import ACTIVATIONS, embed_arrays, resolve_device
 from skarm._model.posterior import LastLayerPosterior
@@ -264,7 +266,10 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         else:
             fit, *problem = self._fit_linear(items, pairs, y, weights)
         self.coef_, self.alpha_ = fit.coef, fit.alpha
-        self.log_evidence_, self.information_ = fit.log_evidence, fit.information
+        self.log_evidence_ = fit.log_evidence
+        self.information_, self._information_terms = fit.information, fit.terms
+        if fit.terms:
+            del self.information_  # made when first read
         self.head_coefs_ = None
         if self.n_heads:
             rng = check_random_state(self.random_state)
@@ -284,8 +289,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
                 "equal items, from which a network can learn nothing."
             )
         rng = check_random_state(self.random_state)
-        if item_groups is not None:
-            item_groups = item_groups[source]
+        item_groups = None if item_groups is None else item_groups[source]
         mask = held_out(pairs, item_groups, self.validation_fraction, rng)
         trained = train_layers(
             *(items, pairs, y, weights, mask),
@@ -303,25 +307,27 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         )
         self.hidden_coefs_ = [weight for weight, _ in trained.layers]
         self.hidden_intercepts_ = [bias for _, bias in trained.layers]
-        self.validation_loss_ = trained.validation_loss
-        self.n_iter_ = trained.n_iter
+        self.validation_loss_, self.n_iter_ = trained.validation_loss, trained.n_iter
         if not trained.converged:
             self._warn_not_converged(f"max_iter={self.max_iter} epochs", 4)
         embedding = self._embed(items)
-        linear = self._solve(items, pairs, y, weights)
-
-        def head(features, *rows):
-            return self._solve(features, *rows, alpha=linear.alpha).coef
-
-        def last_layer(features, *rows):
-            return self._solve(features, *rows).coef
-
-        fits = (items, head), (embedding, last_layer)
-        if network_pays(fits, pairs, y, weights, mask):
-            fit = self._solve(embedding, pairs, y, weights)
-            return fit, embedding, pairs, y, weights
+        on_embedding = embedding, pairs, y, weights
+        if not mask.any():  # nothing speaks against the network
+            return self._solve(*on_embedding), *on_embedding
+        linear = self._solve(items, pairs, y, weights, held_out=mask)
+        # The last layer must not have seen the answers that judge it.
+        last = self._solve(embedding, pairs[~mask], y[~mask], weights[~mask])
+        gap = np.subtract(*(embedding @ last.coef)[pairs[mask].T])
+        if network_pays(linear.held_out_logits, gap, y[mask], weights[mask]):
+            return self._solve(*on_embedding), *on_embedding
         self.hidden_coefs_, self.hidden_intercepts_ = [], []
         return linear, items, pairs, y, weights
+
+    @cached_property
+    def information_(self):
+        """Fisher information of the answers at `coef_`, without the prior."""
+        check_is_fitted(self)
+        return information(*self._information_terms)
 
     def _previous_layers(self, n_features):
         if not (self.warm_start and hasattr(self, "coef_")):
@@ -335,8 +341,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
 
     def _fit_linear(self, items, pairs, y, weights):
         """Fit a linear head, from the previous one if that is wanted."""
-        self.hidden_coefs_, self.hidden_intercepts_ = [], []
-        self.validation_loss_ = []
+        self.hidden_coefs_, self.hidden_intercepts_, self.validation_loss_ = [], [], []
         start = None
         if self.warm_start and hasattr(self, "coef_"):
             start = self.coef_ if len(self.coef_) == items.shape[1] else None
@@ -344,14 +349,15 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         self.n_iter_ = fit.n_iter
         return fit, items, pairs, y, weights
 
-    def _solve(self, items, pairs, y, weights, *, alpha=None, start=None):
+    def _solve(self, items, pairs, y, weights, *, start=None, held_out=None):
         """Solve for a last layer exactly, in float64."""
         return fit_linear(
             *prepare(items, pairs, y, weights),
-            alpha=alpha or self.alpha,
+            alpha=self.alpha,
             tol=self.tol,
             max_iter=100 if len(self.hidden_layer_sizes) else self.max_iter,
             coef_init=start,
+            held_out=held_out,
         )
 
     def _warn_not_converged(self, limit, stacklevel=3):
@@ -396,11 +402,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
             X, pairs = comparisons.items, comparisons.pairs
         embedding = self._embed(check_item_features(self, X))
         rewards = np.asarray(embedding @ self.coef_)
-        if pairs is None:
-            prediction = rewards
-        else:
-            gap = rewards[pairs[:, 0]] - rewards[pairs[:, 1]]
-            prediction = expit(gap)
+        prediction = rewards if pairs is None else expit(np.subtract(*rewards[pairs.T]))
         if not return_std:
             return prediction
         white = self.posterior().whiten(_dense(embedding))

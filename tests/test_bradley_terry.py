@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -318,6 +319,22 @@ def test_information_is_the_hessian_without_the_prior(labels):
     ]
     np.testing.assert_allclose(model.information_, hessian - 3.0 * np.eye(6), atol=1e-5)
     np.testing.assert_array_equal(model.posterior().coef, model.coef_)
+
+
+def test_information_of_few_comparisons_is_made_when_first_read():
+    rng = np.random.default_rng(0)
+    items, y = rng.standard_normal((40, 30)), rng.integers(0, 2, 20)
+    asked = Comparisons(items, rng.permutation(40).reshape(20, 2))
+    assert not hasattr(BradleyTerryRegressor(), "information_")
+    model = BradleyTerryRegressor(alpha=2.0).fit(asked, y)
+    assert "information_" not in vars(model)
+    p, x = model.predict(asked), asked.differences()
+    np.testing.assert_allclose(model.information_, (x.T * p * (1 - p)) @ x, atol=1e-9)
+    assert model.information_ is model.information_
+    first = pickle.loads(pickle.dumps(model)).information_
+    np.testing.assert_array_equal(first, model.information_)
+    model.fit(asked[:10], y[:10])
+    assert np.abs(model.information_ - first).max() > 0.1
 
 
 def test_too_many_features_keep_no_information_and_say_so(monkeypatch):

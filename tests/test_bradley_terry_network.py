@@ -119,6 +119,46 @@ def test_groups_are_held_out_whole(where, scope, monkeypatch):
     assert (~np.isin(seen["groups"][seen["mask"]], training)).any(axis=1).all()
 
 
+@pytest.mark.parametrize("pays", [True, False])
+def test_held_out_answers_judge_heads_that_have_not_seen_them(pays, monkeypatch):
+    asked, y = curved(n_pairs=300)
+    seen = {}
+
+    def spy_held_out(*args):
+        seen["mask"] = held_out(*args)
+        return seen["mask"]
+
+    def spy_pays(linear_logits, network_logits, y, weights):
+        seen.update(linear=linear_logits, network=network_logits)
+        return pays
+
+    def spy_canonical(*args):
+        seen["data"] = canonical_comparisons(*args)
+        return seen["data"]
+
+    held_out, canonical_comparisons = (
+        bradley_terry.held_out,
+        bradley_terry.canonical_comparisons,
+    )
+    monkeypatch.setattr(bradley_terry, "held_out", spy_held_out)
+    monkeypatch.setattr(bradley_terry, "network_pays", spy_pays)
+    monkeypatch.setattr(bradley_terry, "canonical_comparisons", spy_canonical)
+    model = BradleyTerryRegressor(**SMALL_NETWORK).fit(asked, y)
+    assert bool(model.hidden_coefs_) == pays
+    items, pairs, y, weights, _ = seen["data"]
+    mask = seen["mask"]
+    embedding = model.embed(items)
+    if pays:
+        part, alpha, found = embedding, "auto", seen["network"]
+    else:
+        part, alpha, found = items, model.alpha_, seen["linear"]
+    rest = BradleyTerryRegressor(alpha=alpha).fit(
+        *(Comparisons(part, pairs[~mask]), y[~mask], weights[~mask])
+    )
+    expected = np.subtract(*rest.predict(part)[pairs[mask].T])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_warm_start_goes_on_training_the_layers():
     asked, y = curved()
     model = BradleyTerryRegressor(**SMALL_NETWORK, warm_start=True).fit(asked, y)
@@ -134,6 +174,7 @@ def test_without_validation_every_epoch_is_run():
     model = BradleyTerryRegressor(**SMALL_NETWORK, validation_fraction=0, max_iter=5)
     model.fit(asked, y)
     assert model.n_iter_ == 5 and model.validation_loss_ == []
+    assert len(model.hidden_coefs_) == 1  # nothing speaks against it
 
 
 def test_a_network_takes_sparse_items():

@@ -12,7 +12,10 @@ from scipy.stats import ortho_group
 from sklearn.linear_model import LogisticRegression
 
 from skarm._model import evidence, linear
+from skarm._model.evidence import maximize_evidence
+from skarm._model.likelihood import BradleyTerryLoss, information
 from skarm._model.linear import fit_linear, prepare
+from skarm._model.newton import newton
 
 # (n_items, n_features, n_pairs), and the number of coordinates that suffice.
 SHAPES = {
@@ -151,12 +154,46 @@ def test_coordinates_are_the_fewest_that_hold_the_solution(name):
 @pytest.mark.parametrize("layout", [np.asarray, sparse.csr_array])
 def test_lbfgs_agrees_with_newton(name, layout, monkeypatch):
     items, pairs, y, c = problem(SHAPES[name][0], labels="soft")
-    newton = fit(items, pairs, y, c)
+    exact = fit(items, pairs, y, c)
     monkeypatch.setattr(linear, "MAX_DENSE", 8)
     monkeypatch.setattr(linear, "descend", None)  # must not be needed
-    lbfgs = fit(layout(items), pairs, y, c, tol=1e-9)
-    np.testing.assert_allclose(lbfgs.coef, newton.coef, atol=1e-7)
-    assert lbfgs.converged
+    found = fit(layout(items), pairs, y, c, tol=1e-9)
+    np.testing.assert_allclose(found.coef, exact.coef, atol=1e-7)
+    assert found.converged
+
+
+@pytest.mark.parametrize("alpha", ["auto", 2.0])
+def test_fewer_comparisons_than_features_are_fitted_as_if_nothing_were_reduced(alpha):
+    items, pairs, y, c = problem((500, 450, 400))
+    full = BradleyTerryLoss(differences(items, pairs), None, y, c)
+    reduced = fit(items, pairs, y, c, alpha)
+    assert linear._coordinates(items, pairs, y, c)[0].is_costly
+    if alpha == "auto":
+        found = maximize_evidence(full, np.zeros(450), 1e-7, 100)
+        assert np.log(reduced.alpha / found.alpha) == pytest.approx(0, abs=0.02)
+        exact = log_evidence(items, pairs, y, c, reduced.alpha, reduced.coef)
+        assert reduced.log_evidence == pytest.approx(exact, rel=1e-9)
+    expected = newton(full, np.zeros(450), reduced.alpha, 1e-9, 100)
+    np.testing.assert_allclose(reduced.coef, expected.coef, atol=1e-9)
+    np.testing.assert_allclose(
+        information(*reduced.terms), full.information(expected.coef), atol=1e-7
+    )
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("layout", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("max_dense", [4096, 8])
+def test_held_out_logits_are_those_of_a_fit_without(
+    name, layout, max_dense, monkeypatch
+):
+    monkeypatch.setattr(linear, "MAX_DENSE", max_dense)
+    items, pairs, y, c = problem(SHAPES[name][0], labels="soft")
+    mask = np.random.default_rng(1).random(len(y)) < 0.3
+    found = fit(layout(items), pairs, y, c, 2.0, held_out=mask, tol=1e-9)
+    without = fit(items, pairs[~mask], y[~mask], c[~mask], 2.0)
+    expected = differences(items, pairs[mask]) @ without.coef
+    np.testing.assert_allclose(found.held_out_logits, expected, atol=1e-6)
+    np.testing.assert_allclose(found.coef, fit(items, pairs, y, c, 2.0).coef, atol=1e-6)
 
 
 def test_beyond_the_dense_limit_alpha_is_that_of_an_even_subset(monkeypatch):

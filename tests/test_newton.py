@@ -89,6 +89,33 @@ def test_large_items_need_two_hessians_at_most(small_is_large, monkeypatch):
     assert len(calls) == 1
 
 
+@pytest.mark.parametrize("scale", [0.1, 3.0])
+def test_costly_hessians_are_used_again_and_the_minimum_stays(scale, monkeypatch):
+    items, *answers = problem()
+    steps, hessians = [], []
+    for costly in (2**20, 1):
+        monkeypatch.setattr(likelihood, "COSTLY", costly)
+        loss = BradleyTerryLoss(scale * items, *answers)
+        calls, hessian_at = [], loss.hessian_at
+        loss.hessian_at = lambda *a, f=hessian_at, calls=calls: calls.append(1) or f(*a)
+        found = newton(loss, np.zeros(20), 1.0, 1e-8, 50)
+        assert found.converged
+        assert np.abs(loss.gradient(found.coef, 1.0)).max() <= 1e-7
+        steps.append(found.n_iter)
+        hessians.append(len(calls))
+    assert steps[0] == hessians[0] > hessians[1] and steps[1] > steps[0]
+
+
+def test_a_known_hessian_is_the_first_to_be_used():
+    loss = BradleyTerryLoss(*problem())
+    loss.is_costly = True
+    near = newton(loss, np.zeros(20), 1.0, 1e-3, 50)
+    loss.hessian_at = None  # must not be needed
+    found = newton(loss, near.coef, 1.0, 1e-9, 50, known=near)
+    assert found.converged and found.seen is near.seen
+    assert np.abs(loss.gradient(found.coef, 1.0)).max() <= 1e-8
+
+
 def test_a_sketch_of_all_comparisons_is_the_hessian_at_rest(small_is_large):
     loss = BradleyTerryLoss(*problem(n_pairs=150))  # fewer than eight per feature
     rest = loss.hessian_at(np.zeros(150)).matrix
@@ -98,10 +125,12 @@ def test_a_sketch_of_all_comparisons_is_the_hessian_at_rest(small_is_large):
 
 def test_lbfgs_agrees_with_newton():
     loss = BradleyTerryLoss(*problem())
-    one = newton(loss, np.zeros(20), 1.0, 1e-8, 50).coef
-    two, n_iter, converged = lbfgs(loss, np.zeros(20), 1.0, 1e-6, 500)
-    np.testing.assert_allclose(two, one, atol=1e-6)
-    assert converged and n_iter > 1
+    one = newton(loss, np.zeros(20), 1.0, 1e-8, 50)
+    two = lbfgs(loss, np.zeros(20), 1.0, 1e-6, 500)
+    np.testing.assert_allclose(two.coef, one.coef, atol=1e-6)
+    np.testing.assert_allclose(two.logits, one.logits, atol=1e-5)
+    assert two.value == pytest.approx(one.value, rel=1e-10)
+    assert two.converged and two.n_iter > 1
 
 
 def test_enough_stops_after_a_step_that_promises_little():

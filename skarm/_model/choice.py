@@ -9,7 +9,7 @@ import numpy as np
 __all__ = ["network_pays"]
 
 
-def network_pays(fits, pairs, y, weights, mask):
+def network_pays(linear_logits, network_logits, y, weights):
     """Whether a learned embedding predicts held-out answers clearly better than items.
 
     The simpler stays unless the mean gain in log-likelihood exceeds its standard error,
@@ -17,30 +17,22 @@ def network_pays(fits, pairs, y, weights, mask):
 
     Parameters
     ----------
-    fits : sequence of (ndarray, callable)
-        Features (n_items, n_features) of the items, then the embedding, which was
-        trained without the held-out comparisons; each with ``solve(features, pairs, y,
-        weights)``, which returns the coefficients of its last layer.
-    pairs, y, weights
-        Comparisons.
-    mask : ndarray of shape (n_pairs,), bool
-        Comparisons held out.
+    linear_logits, network_logits : ndarray of shape (n_pairs,)
+        Logits of held-out comparisons by a linear head, and by the last layer on the
+        embedding, both solved without these comparisons, as the embedding was trained.
+    y, weights : ndarray of shape (n_pairs,)
+        Their outcomes and weights.
 
     Returns
     -------
     pays : bool
-        Also True where nothing was held out: then nothing speaks against it.
+        Whether to keep the embedding.
     """
-    if not mask.any():
-        return True
-    train = pairs[~mask], y[~mask], weights[~mask]
-    first, second = pairs[mask].T
-    losses = []
-    for features, solve in fits:
-        rewards = features @ solve(features, *train)
-        logits = rewards[first] - rewards[second]
-        losses.append(np.logaddexp(0, logits) - y[mask] * logits)
+    losses = [
+        np.logaddexp(0, logits) - y * logits
+        for logits in (linear_logits, network_logits)
+    ]
     gains = losses[0] - losses[1]
-    share = weights[mask] / weights[mask].sum()
+    share = weights / weights.sum()
     mean = share @ gains
     return bool(mean > np.linalg.norm(share * (gains - mean)))

@@ -166,7 +166,7 @@ class _Outcomes:
     """What depends on the logits alone."""
 
     def __init__(self, y, weights):
-        self.weights, self.wins = weights, weights * y
+        self.y, self.weights, self.wins = y, weights, weights * y
 
     def misfit(self, logits):
         """Σ c [log(1 + eˢ) - y s]."""
@@ -250,6 +250,17 @@ class BradleyTerryLoss(_Outcomes):
     def inner(self, left, right, logits_of_right):
         """Inner product of coefficients."""
         return left @ right
+
+    def without(self, mask, coef):
+        """The loss of the comparisons outside a mask, and where to start on it."""
+        ends = None if self.pairs is None else self.pairs[~mask]
+        rows = self.items[~mask] if ends is None else self.items
+        rest = BradleyTerryLoss(rows, ends, self.y[~mask], self.weights[~mask])
+        return rest, coef
+
+    def logits_of(self, mask, coef):
+        """Logits of the comparisons in a mask by coefficients fitted without them."""
+        return self.logits(coef)[mask]
 
     def size(self, gradient):
         """The largest entry of a gradient."""
@@ -357,6 +368,16 @@ class DualLoss(_Outcomes):
     def inner(self, left, right, logits_of_right):
         """Inner product of the coefficients that two duals stand for."""
         return left @ logits_of_right
+
+    def without(self, mask, dual):
+        """The loss of the comparisons outside a mask, and where to start on it."""
+        kernel = self.kernel[np.ix_(~mask, ~mask)]
+        rest = DualLoss(kernel, self.y[~mask], self.weights[~mask])
+        return rest, dual[~mask]
+
+    def logits_of(self, mask, dual):
+        """Logits of the comparisons in a mask by a dual fitted without them."""
+        return self.kernel[np.ix_(mask, ~mask)] @ dual
 
     def size(self, gradient):
         """Euclidean length of the gradient in w, no less than its largest entry."""

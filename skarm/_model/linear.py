@@ -46,6 +46,8 @@ class LinearFit(NamedTuple):
     converged: bool
     log_evidence: float
     information: np.ndarray | None  # of the misfit, in features
+    terms: tuple | None  # or what `likelihood.information` makes it of, if smaller
+    held_out_logits: np.ndarray | None
 
 
 def prepare(items, pairs, y, weights):
@@ -69,7 +71,9 @@ def prepare(items, pairs, y, weights):
     return items, *aggregate(pairs, y, weights, items.shape[0])
 
 
-def fit_linear(items, pairs, y, weights, *, alpha, tol, max_iter, coef_init=None):
+def fit_linear(
+    items, pairs, y, weights, *, alpha, tol, max_iter, coef_init=None, held_out=None
+):
     """Minimise Σ c [log(1 + eˢ) - y s] + alpha/2 ‖w‖².
 
     Parameters
@@ -89,22 +93,24 @@ def fit_linear(items, pairs, y, weights, *, alpha, tol, max_iter, coef_init=None
         Newton or L-BFGS iterations.
     coef_init : ndarray of shape (n_features,), default=None
         Where to start; zero if None. The solution does not depend on it.
+    held_out : ndarray of shape (n_pairs,), bool, default=None
+        Comparisons to predict by a fit to the others at the same alpha.
 
     Returns
     -------
     fit : LinearFit
-        With `log_evidence` NaN where it was not needed, and `information` None where
-        features are more than `MAX_DENSE`.
+        With `log_evidence` NaN where it was not needed, `information` and `terms` None
+        where features are more than `MAX_DENSE`, and `held_out_logits` if asked for.
     """
     is_small = np.prod(items.shape) <= LARGE
     if sparse.issparse(items) and is_small:
         items = items.toarray()  # so small, that sparse costs more
     data = items, pairs, y, weights
     if not is_small:
-        return _fit(*data, alpha, tol, max_iter, coef_init)
+        return _fit(*data, alpha, tol, max_iter, coef_init, held_out)
     # Threads wait for each other longer than such products take.
     with _threads().limit(limits=1, user_api="blas"):
-        return _fit(*data, alpha, tol, max_iter, coef_init)
+        return _fit(*data, alpha, tol, max_iter, coef_init, held_out)
 
 
 @cache
@@ -112,38 +118,50 @@ def _threads():
     return ThreadpoolController()
 
 
-def _fit(items, pairs, y, weights, alpha, tol, max_iter, coef_init):
+def _fit(items, pairs, y, weights, alpha, tol, max_iter, coef_init, held_out):
     loss, expand, contract = _coordinates(items, pairs, y, weights)
     threshold = _threshold(loss, tol)
-    if loss.n_coordinates > MAX_DENSE:
-        if alpha == "auto":
-            alpha = _alpha_of_subset(items, pairs, y, weights, tol, max_iter)
-        start = contract(coef_init, float(alpha))
-        coef, *ending = lbfgs(loss, start, float(alpha), threshold, max_iter)
-        return LinearFit(expand(coef), float(alpha), *ending, np.nan, None)
+    if loss.n_coordinates > MAX_DENSE and alpha == "auto":
+        alpha = _alpha_of_subset(items, pairs, y, weights, tol, max_iter)
+    start = contract(coef_init, loss.mean_square() if alpha == "auto" else alpha)
+    log_evidence = np.nan
     if alpha == "auto":
-        start = contract(coef_init, loss.mean_square())
         found = maximize_evidence(loss, start, threshold, max_iter)
         alpha, log_evidence, minimum, n_iter = found
     else:
-        start = contract(coef_init, float(alpha))
-        minimum = descend(loss, start, float(alpha), threshold, max_iter)
-        log_evidence, n_iter = np.nan, minimum.n_iter
+        minimum = _minimize(loss, start, alpha, threshold, max_iter)
+        n_iter = minimum.n_iter
+    logits = None
+    if held_out is not None:
+        rest, start = loss.without(held_out, minimum.coef)
+        threshold = _threshold(rest, tol)
+        coef = _minimize(rest, start, alpha, threshold, max_iter).coef
+        logits = loss.logits_of(held_out, coef)
     return LinearFit(
         expand(minimum.coef),
         float(alpha),
         n_iter,
         minimum.converged,
         log_evidence,
-        _information(items, pairs, loss, minimum),
+        *_information(items, pairs, loss, minimum),
+        logits,
     )
 
 
+def _minimize(loss, start, alpha, threshold, max_iter):
+    """By Newton's method, if a dense Hessian is not too large for that."""
+    method = lbfgs if loss.n_coordinates > MAX_DENSE else descend
+    return method(loss, start, float(alpha), threshold, max_iter)
+
+
 def _information(items, pairs, loss, minimum):
-    """Fisher information at the minimum; the Hessian at hand where it is that."""
+    """Fisher information at the minimum, or its terms where they are fewer numbers.
+
+    The Hessian at hand is used where it is that.
+    """
     n_features = items.shape[1]
     if n_features > MAX_DENSE:
-        return None
+        return None, None
     in_features = isinstance(loss, BradleyTerryLoss)
     in_features = in_features and loss.n_coordinates == n_features
     # A large Hessian is worth using at very nearly the same probabilities.
@@ -153,11 +171,14 @@ def _information(items, pairs, loss, minimum):
             minimum.seen is not None
             and np.abs(minimum.logits - minimum.seen).max() <= allowed
         ):
-            return minimum.hessian.matrix
+            return minimum.hessian.matrix, None
         items, pairs = loss.items, loss.pairs
     elif len(pairs) <= items.shape[0]:
         items, pairs = items[pairs[:, 0]] - items[pairs[:, 1]], None
-    return information(items, pairs, loss.variance(minimum.logits))
+    terms = items, pairs, loss.variance(minimum.logits)
+    if pairs is None and len(terms[2]) <= n_features:
+        return None, terms
+    return information(*terms), None
 
 
 def _threshold(loss, tol):

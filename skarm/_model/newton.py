@@ -31,7 +31,7 @@ def newton(loss, coef, alpha, threshold, max_iter, *, enough=0.0, known=None):
     """Newton's method with backtracking; quadratic near the solution.
 
     Where a Hessian costs as much as many gradients it is used again as long as the
-    gradient falls tenfold with each step.
+    gradient falls fivefold with each step.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def newton(loss, coef, alpha, threshold, max_iter, *, enough=0.0, known=None):
         converged = size <= threshold
         if converged or n_iter == max_iter:
             break
-        if factor is None or not loss.is_costly or size > last / 10:
+        if factor is None or not loss.is_costly or size > last / 5:
             hessian, seen = loss.hessian_at(logits), logits
             factor = hessian.factor(alpha)
         step = factor.solve(gradient)
@@ -150,12 +150,9 @@ def lbfgs(loss, coef, alpha, threshold, max_iter):
 
     Returns
     -------
-    coef : ndarray of shape (n_coordinates,)
-        The solution.
-    n_iter : int
-        Iterations.
-    converged : bool
-        Whether the gradient got as small as values in float64 can show.
+    minimum : Minimum
+        Without a Hessian; converged if the gradient got as small as values in float64
+        can show.
     """
     found = minimize(
         lambda w: (loss.value(w, alpha), loss.gradient(w, alpha)),
@@ -167,4 +164,5 @@ def lbfgs(loss, coef, alpha, threshold, max_iter):
     # A line search sees values, which hide gradients below √ε of the greatest possible.
     hidden = 1e-7 * np.sqrt(loss.mean_square()) * loss.weights.sum() / 2
     done = np.abs(loss.gradient(found.x, alpha)).max() <= max(10 * threshold, hidden)
-    return found.x, int(found.nit), bool(done)
+    ending = None, None, None, int(found.nit), bool(done)
+    return Minimum(found.x, loss.logits(found.x), float(found.fun), *ending)
