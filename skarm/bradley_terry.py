@@ -259,12 +259,13 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
                 f"Got {self.hidden_layer_sizes!r}."
             )
         read = read_comparisons if is_comparisons(X) else read_ratings
-        items, pairs, y, weights, item_groups = read(self, X, y, sample_weight, groups)
-        self.n_comparisons_ = len(pairs)
+        *problem, item_groups = read(self, X, y, sample_weight, groups)
+        self.n_comparisons_ = len(problem[1])
         if len(self.hidden_layer_sizes):
-            fit, *problem = self._fit_network(items, pairs, y, weights, item_groups)
+            fit, problem = self._fit_network(*problem, item_groups)
         else:
-            fit, *problem = self._fit_linear(items, pairs, y, weights)
+            problem = prepare(*problem)  # and forget what was read
+            fit = self._fit_linear(*problem)
         self.coef_, self.alpha_ = fit.coef, fit.alpha
         self.log_evidence_ = fit.log_evidence
         self.information_, self._information_terms = fit.information, fit.terms
@@ -273,7 +274,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         self.head_coefs_ = None
         if self.n_heads:
             rng = check_random_state(self.random_state)
-            problem = (*prepare(*problem), fit, self.information_)
+            problem = (*problem, fit, self.information_)
             self.head_coefs_ = fit_heads(*problem, n_heads=self.n_heads, rng=rng)
         if not fit.converged:
             self._warn_not_converged(f"max_iter={self.max_iter} iterations")
@@ -311,17 +312,19 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         if not trained.converged:
             self._warn_not_converged(f"max_iter={self.max_iter} epochs", 4)
         embedding = self._embed(items)
-        on_embedding = embedding, pairs, y, weights
+        on_embedding = prepare(embedding, pairs, y, weights)
         if not mask.any():  # nothing speaks against the network
-            return self._solve(*on_embedding), *on_embedding
-        linear = self._solve(items, pairs, y, weights, held_out=mask)
+            return self._solve(*on_embedding), on_embedding
+        on_items = prepare(items, pairs, y, weights)
+        linear = self._solve(*on_items, held_out=mask)
         # The last layer must not have seen the answers that judge it.
-        last = self._solve(embedding, pairs[~mask], y[~mask], weights[~mask])
+        rest = pairs[~mask], y[~mask], weights[~mask]
+        last = self._solve(*prepare(embedding, *rest))
         gap = np.subtract(*(embedding @ last.coef)[pairs[mask].T])
         if network_pays(linear.held_out_logits, gap, y[mask], weights[mask]):
-            return self._solve(*on_embedding), *on_embedding
+            return self._solve(*on_embedding), on_embedding
         self.hidden_coefs_, self.hidden_intercepts_ = [], []
-        return linear, items, pairs, y, weights
+        return linear, on_items
 
     @cached_property
     def information_(self):
@@ -347,12 +350,12 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
             start = self.coef_ if len(self.coef_) == items.shape[1] else None
         fit = self._solve(items, pairs, y, weights, start=start)
         self.n_iter_ = fit.n_iter
-        return fit, items, pairs, y, weights
+        return fit
 
     def _solve(self, items, pairs, y, weights, *, start=None, held_out=None):
         """Solve for a last layer exactly, in float64."""
         return fit_linear(
-            *prepare(items, pairs, y, weights),
+            *(items, pairs, y, weights),
             alpha=self.alpha,
             tol=self.tol,
             max_iter=100 if len(self.hidden_layer_sizes) else self.max_iter,

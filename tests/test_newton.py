@@ -119,7 +119,7 @@ def test_a_known_hessian_is_the_first_to_be_used():
 def test_a_sketch_of_all_comparisons_is_the_hessian_at_rest(small_is_large):
     loss = BradleyTerryLoss(*problem(n_pairs=150))  # fewer than eight per feature
     rest = loss.hessian_at(np.zeros(150)).matrix
-    np.testing.assert_allclose(loss.sketch.matrix, rest, rtol=1e-10)
+    np.testing.assert_allclose(loss.sketch().matrix, rest, rtol=1e-10)
     assert loss.typical_length() ** 2 == pytest.approx(loss.mean_square())
 
 

@@ -303,7 +303,9 @@ def read_comparisons(estimator, X, y, sample_weight, groups):
             f"Got {n_pairs} comparisons, all NaN (not asked) or of weight 0. Ask a "
             "first batch: ActiveComparisonSampler().query(pool, n_pairs=...)."
         )
-    comparisons = comparisons[asked].compact()
+    if not asked.all():
+        comparisons, y, weights = comparisons[asked], y[asked], weights[asked]
+    comparisons = comparisons.compact()
     items = check_item_features(estimator, comparisons.items, reset=True)
     item_groups = comparisons.groups
     if groups is not None:
@@ -316,7 +318,7 @@ def read_comparisons(estimator, X, y, sample_weight, groups):
         # An item's group is that of a comparison that names it.
         item_groups = np.empty(comparisons.n_items, dtype=groups.dtype)
         item_groups[comparisons.pairs] = groups[asked][:, None]
-    return items, comparisons.pairs, y[asked], weights[asked], item_groups
+    return items, comparisons.pairs, y, weights, item_groups
 
 
 def read_ratings(estimator, X, y, sample_weight, groups):

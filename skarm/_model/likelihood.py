@@ -36,7 +36,9 @@ LARGE = 2**22
 #: With this many coordinates a Hessian is worth using more than once.
 COSTLY = 256
 #: Items per block.
-BLOCK_ROWS = 1024
+BLOCK_ROWS = 512
+#: Comparisons per block, which stay in the cache.
+BLOCK_PAIRS = 2**14
 
 
 def aggregate(pairs, y, weights, n_items):
@@ -66,7 +68,8 @@ def aggregate(pairs, y, weights, n_items):
     else:
         codes, code = np.unique(code, return_inverse=True)
         total, wins = np.bincount(code, weights), np.bincount(code, wins)
-    return np.column_stack(divmod(codes, n_items)), wins / total, total
+    # All first items, then all second, in memory: both are read on their own.
+    return np.stack(divmod(codes, n_items)).T, wins / total, total
 
 
 def information(items, pairs, weights):
@@ -99,23 +102,31 @@ def information(items, pairs, weights):
         second, weights, n_items
     )
     # The Laplacian is D - U - Uᵀ, so half of it will do: H = G + Gᵀ.
-    half = sparse.csr_array((-weights, (first, second)), shape=(n_items, n_items))
+    half = (-weights).astype(items.dtype, copy=False)
+    half = sparse.csr_array((half, (first, second)), shape=(n_items, n_items))
     if sparse.issparse(items):
         half = half + sparse.diags_array(degree / 2)
         product = (items.T @ (half @ items)).toarray()
         return product + product.T
-    half = half.astype(items.dtype)
     shift = items.mean(axis=0)  # the level of the items would cost digits
     product = np.zeros((items.shape[1], items.shape[1]))
     for start in range(0, n_items, BLOCK_ROWS):
         rows = slice(start, start + BLOCK_ROWS)
-        block = items[rows] - shift
-        moved = half[rows]
-        image = moved @ items
+        block, moved = items[rows] - shift, half[rows]
+        image = (degree[rows, None] / 2).astype(items.dtype) * block
         image -= np.multiply.outer(moved.sum(axis=1), shift)
-        image += (degree[rows, None] / 2).astype(items.dtype) * block
+        image += moved @ items
         product += block.T @ image
-    return product + product.T
+    return _plus_transpose(product)
+
+
+def _plus_transpose(matrix):
+    """The sum of a matrix and its transpose, in its place."""
+    for start in range(0, len(matrix), BLOCK_ROWS // 2):
+        rows = slice(start, start + BLOCK_ROWS // 2)
+        matrix[rows, start:] += matrix[start:, rows].T
+        matrix[start:, rows] = matrix[rows, start:].T
+    return matrix
 
 
 class Factor(NamedTuple):
@@ -166,16 +177,27 @@ class _Outcomes:
     """What depends on the logits alone."""
 
     def __init__(self, y, weights):
-        self.y, self.weights, self.wins = y, weights, weights * y
+        self.y, self.weights = y, weights
 
     def misfit(self, logits):
         """Σ c [log(1 + eˢ) - y s]."""
-        softplus = np.maximum(logits, 0) + np.log1p(np.exp(-np.abs(logits)))
-        return self.weights @ softplus - self.wins @ logits
+        return self.misfit_and_residual(logits)[0]
 
     def residual(self, logits):
         """C (p - y)."""
-        return self.weights * expit(logits) - self.wins
+        return self.weights * (expit(logits) - self.y)
+
+    def misfit_and_residual(self, logits):
+        """Both, from one exponential."""
+        misfit, residual = 0.0, np.empty(len(logits))
+        for start in range(0, len(logits), BLOCK_PAIRS):
+            block = slice(start, start + BLOCK_PAIRS)
+            s, y, weights = logits[block], self.y[block], self.weights[block]
+            decay = np.exp(-np.abs(s))
+            misfit += weights @ (np.maximum(s, 0) + np.log1p(decay) - y * s)
+            p = np.abs((s > 0) - decay / (1 + decay))  # without a branch
+            residual[block] = weights * (p - y)
+        return misfit, residual
 
     def variance(self, logits):
         """C p (1 - p)."""
@@ -231,8 +253,9 @@ class BradleyTerryLoss(_Outcomes):
         """Value and gradient by products in the precision of the items."""
         dtype = self.items.dtype
         logits = self._gap((self.items @ coef.astype(dtype)).astype(np.float64))
-        flow = self._flow(self.residual(logits)).astype(dtype)
-        value = self.misfit(logits) + alpha / 2 * coef @ coef
+        misfit, residual = self.misfit_and_residual(logits)
+        flow = self._flow(residual).astype(dtype)
+        value = misfit + alpha / 2 * coef @ coef
         return value, self.items.T @ flow + alpha * coef
 
     def gradient(self, coef, alpha):
@@ -277,24 +300,29 @@ class BradleyTerryLoss(_Outcomes):
             return np.trace(self.moment) / self.weights.sum()
         return _mean_square(self._rows(slice(None)), self.weights)
 
-    @cached_property
     def sketch(self):
         """The Hessian where all logits are 0, from eight comparisons per coordinate."""
-        n_pairs, d = len(self.weights), self.n_coordinates
-        keep = np.linspace(0, n_pairs - 1, min(8 * d, n_pairs)).astype(np.intp)
-        share = self.weights[keep].sum() / self.weights.sum()
-        matrix = np.zeros((d, d))
-        for start in range(0, len(keep), BLOCK_ROWS):
-            some = keep[start : start + BLOCK_ROWS]
-            rows, weights = self._rows(some), self.weights[some] / share / 4
-            matrix += information(rows, None, weights.astype(rows.dtype))
+        matrix = np.zeros((self.n_coordinates,) * 2)
+        for rows, weights in self._sample():
+            matrix += information(rows, None, (weights / 4).astype(rows.dtype))
         return Hessian(matrix)
 
     def typical_length(self):
-        """Root mean square of ‖x‖; of a large loss, by its sketch."""
-        if self.is_large:
-            return np.sqrt(4 * np.trace(self.sketch.matrix) / self.weights.sum())
-        return np.sqrt(self.mean_square())
+        """Root mean square of ‖x‖; of a large loss, over a sample."""
+        if not self.is_large:
+            return np.sqrt(self.mean_square())
+        means = [_mean_square(*some) * some[1].sum() for some in self._sample()]
+        return np.sqrt(np.sum(means) / self.weights.sum())
+
+    def _sample(self):
+        """Blocks of eight differences per coordinate, with the weight of them all."""
+        n_pairs = len(self.weights)
+        n_kept = min(8 * self.n_coordinates, n_pairs)
+        keep = np.linspace(0, n_pairs - 1, n_kept).astype(np.intp)
+        scale = self.weights.sum() / self.weights[keep].sum()
+        for start in range(0, n_kept, BLOCK_ROWS):
+            some = keep[start : start + BLOCK_ROWS]
+            yield self._rows(some), scale * self.weights[some]
 
     def _rows(self, keep):
         if self.pairs is None:
@@ -317,8 +345,8 @@ class BradleyTerryLoss(_Outcomes):
 
     def _blocks(self):
         """Float64 copies of the items, a block at a time."""
-        for start in range(0, len(self.items), BLOCK_ROWS // 4):
-            rows = slice(start, start + BLOCK_ROWS // 4)
+        for start in range(0, len(self.items), BLOCK_ROWS // 2):
+            rows = slice(start, start + BLOCK_ROWS // 2)
             yield rows, self.items[rows].astype(np.float64)
 
 

@@ -113,8 +113,13 @@ def descend(loss, coef, alpha, threshold, max_iter, *, hessian=None, enough=0.0)
     """
     if not loss.is_large:
         return newton(loss, coef, alpha, threshold, max_iter, enough=enough)
-    lower = (hessian or loss.sketch).factor(alpha).lower
+    coef, n_iter = _rough_descent(loss, coef, alpha, max_iter, hessian, enough)
+    minimum = newton(loss, coef, alpha, threshold, max_iter - n_iter, enough=enough)
+    return minimum._replace(n_iter=n_iter + minimum.n_iter)
 
+
+def _rough_descent(loss, coef, alpha, max_iter, hessian, enough):
+    lower = (hessian or loss.sketch()).factor(alpha).lower
     ftol = max(ROUGH, enough / loss.weights.sum() / 4)
 
     def objective(white):
@@ -135,9 +140,7 @@ def descend(loss, coef, alpha, threshold, max_iter, *, hessian=None, enough=0.0)
         },
     )
     coef = solve_triangular(lower, found.x, lower=True, trans=1)
-    n_iter = int(found.nit)
-    minimum = newton(loss, coef, alpha, threshold, max_iter - n_iter, enough=enough)
-    return minimum._replace(n_iter=n_iter + minimum.n_iter)
+    return coef, int(found.nit)
 
 
 def lbfgs(loss, coef, alpha, threshold, max_iter):
