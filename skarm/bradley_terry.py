@@ -132,11 +132,12 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     Items are used once each, however many comparisons name them, and their differences
     are formed only where they are fewer than the items, or few. With d = n_features, a
     linear fit needs, beside the items, 8 n_items d bytes for up to 2²² numbers, and no
-    copy of larger ones; about 50 d² + 200 n_comparisons bytes; and where comparisons
-    are fewer than features, 8 n_comparisons (d + 3 n_comparisons) + 16 d². Products of
-    larger float32 items are float32 on the way and float64 at the end: `coef_` has the
-    accuracy of `tol`, `information_` is within 1e-4 of itself. Time is O(n_items d²) a
-    Hessian, of which there are two, and about eight more for alpha="auto".
+    copy of larger ones; about 20 d² + 80 n_comparisons bytes; and where comparisons
+    are fewer than features, 8 n_comparisons (d + 4 n_comparisons), and 8 d² when
+    `information_` is read, which then is made. Products of larger float32 items are
+    float32 on the way and float64 at the end: `coef_` has the accuracy of `tol`,
+    `information_` is within 1e-4 of itself. Time is O(n_items d²) a Hessian, of which
+    there are two, and about eight more for alpha="auto".
 
     Only differences of rewards are informed by answers: the level of a reward (and of
     a prompt, if no comparison crosses prompts) comes from the features alone.
@@ -274,8 +275,9 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         self.head_coefs_ = None
         if self.n_heads:
             rng = check_random_state(self.random_state)
-            problem = (*problem, fit, self.information_)
-            self.head_coefs_ = fit_heads(*problem, n_heads=self.n_heads, rng=rng)
+            self.head_coefs_ = fit_heads(
+                *(*problem, fit, self.information_), n_heads=self.n_heads, rng=rng
+            )
         if not fit.converged:
             self._warn_not_converged(f"max_iter={self.max_iter} iterations")
         return self

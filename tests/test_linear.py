@@ -405,5 +405,5 @@ def test_memory_of_a_large_fit_is_what_the_docstring_says(shape):
     _, d, n = shape
     command = [sys.executable, "-c", MEMORY, *map(str, shape)]
     out = subprocess.run(command, capture_output=True, text=True, check=True)
-    stated = 50 * d**2 + 200 * n
+    stated = 20 * d**2 + 80 * n
     assert stated / 2 < int(out.stdout) < 2 * stated, int(out.stdout) / stated

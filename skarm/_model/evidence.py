@@ -147,7 +147,7 @@ class _Search:
         point = _Point(log_alpha, objective, -found.value, found.coef, slope, hessian)
         self.points.append(point)
         if self.best is point:
-            self.found = found
+            self.found = found._replace(hessian=hessian)
 
     def guess(self, log_alpha):
         """Where to start, and for a large loss a Hessian from nearby."""

@@ -194,7 +194,8 @@ class _Outcomes:
             block = slice(start, start + BLOCK_PAIRS)
             s, y, weights = logits[block], self.y[block], self.weights[block]
             decay = np.exp(-np.abs(s))
-            misfit += weights @ (np.maximum(s, 0) + np.log1p(decay) - y * s)
+            terms = np.maximum(s, 0) + np.log1p(decay) - y * s
+            misfit += (weights * terms).sum()  # BLAS would start threads for this
             p = np.abs((s > 0) - decay / (1 + decay))  # without a branch
             residual[block] = weights * (p - y)
         return misfit, residual

@@ -11,13 +11,11 @@ Newton's method finishes in float64 with one Hessian. Beyond `MAX_DENSE` coordin
 L-BFGS is alone, and no matrix is formed.
 """
 
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
 from scipy.linalg import eigh
-from threadpoolctl import ThreadpoolController
 
 from skarm._model.evidence import maximize_evidence
 from skarm._model.likelihood import (
@@ -27,7 +25,7 @@ from skarm._model.likelihood import (
     aggregate,
     information,
 )
-from skarm._model.newton import descend, lbfgs
+from skarm._model.newton import descend, lbfgs, one_thread
 
 __all__ = ["LinearFit", "fit_linear", "prepare"]
 
@@ -109,13 +107,8 @@ def fit_linear(
     if not is_small:
         return _fit(*data, alpha, tol, max_iter, coef_init, held_out)
     # Threads wait for each other longer than such products take.
-    with _threads().limit(limits=1, user_api="blas"):
+    with one_thread():
         return _fit(*data, alpha, tol, max_iter, coef_init, held_out)
-
-
-@cache
-def _threads():
-    return ThreadpoolController()
 
 
 def _fit(items, pairs, y, weights, alpha, tol, max_iter, coef_init, held_out):

@@ -1,17 +1,19 @@
 """Minimise a Bradley–Terry loss for a given prior precision."""
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
+from threadpoolctl import ThreadpoolController
 
 from skarm._model.likelihood import Factor, Hessian
 
-__all__ = ["Minimum", "descend", "lbfgs", "newton"]
+__all__ = ["Minimum", "descend", "lbfgs", "newton", "one_thread"]
 
 #: The rough descent ends when a step lowers the loss by less than this share.
-ROUGH = 1e-10
+ROUGH = 5e-10
 
 
 class Minimum(NamedTuple):
@@ -25,6 +27,16 @@ class Minimum(NamedTuple):
     seen: np.ndarray | None  # the logits at which it was computed
     n_iter: int
     converged: bool
+
+
+def one_thread():
+    """Context in which linear algebra uses one thread."""
+    return _threads().limit(limits=1, user_api="blas")
+
+
+@cache
+def _threads():
+    return ThreadpoolController()
 
 
 def newton(loss, coef, alpha, threshold, max_iter, *, enough=0.0, known=None):
@@ -127,18 +139,15 @@ def _rough_descent(loss, coef, alpha, max_iter, hessian, enough):
         value, gradient = loss.rough(coef, alpha)
         return value, solve_triangular(lower, gradient, lower=True, check_finite=False)
 
-    found = minimize(
-        *(objective, np.tril(lower).T @ coef),
-        jac=True,
-        method="L-BFGS-B",
-        options={
-            "maxiter": max_iter,
-            "gtol": 0,
-            "ftol": ftol,
-            "maxcor": 10,
-            "maxls": 6,
-        },
-    )
+    options = {"maxiter": max_iter, "gtol": 0, "ftol": ftol, "maxcor": 10, "maxls": 4}
+    # The threads of numpy and those of scipy would wait for each other, spinning.
+    with one_thread():
+        found = minimize(
+            *(objective, np.tril(lower).T @ coef),
+            jac=True,
+            method="L-BFGS-B",
+            options=options,
+        )
     coef = solve_triangular(lower, found.x, lower=True, trans=1)
     return coef, int(found.nit)
 
