@@ -34,6 +34,8 @@ from skarm.metrics import pairwise_accuracy
 
 __all__ = ["BradleyTerryRegressor"]
 
+_TRAINING = "activation learning_rate weight_decay batch_size max_iter n_iter_no_change"
+
 
 class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     """Reward model fitted to comparisons: P(first preferred) = sigmoid(r_i - r_j).
@@ -268,16 +270,15 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
             problem = prepare(*problem)  # and forget what was read
             fit = self._fit_linear(*problem)
         self.coef_, self.alpha_ = fit.coef, fit.alpha
-        self.log_evidence_ = fit.log_evidence
-        self.information_, self._information_terms = fit.information, fit.terms
+        self.log_evidence_, self.information_ = fit.log_evidence, fit.information
+        self._information_terms = fit.terms
         if fit.terms:
             del self.information_  # made when first read
         self.head_coefs_ = None
         if self.n_heads:
             rng = check_random_state(self.random_state)
-            self.head_coefs_ = fit_heads(
-                *(*problem, fit, self.information_), n_heads=self.n_heads, rng=rng
-            )
+            problem = (*problem, fit, self.information_)
+            self.head_coefs_ = fit_heads(*problem, n_heads=self.n_heads, rng=rng)
         if not fit.converged:
             self._warn_not_converged(f"max_iter={self.max_iter} iterations")
         return self
@@ -297,12 +298,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         trained = train_layers(
             *(items, pairs, y, weights, mask),
             hidden_layer_sizes=tuple(self.hidden_layer_sizes),
-            activation=self.activation,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            batch_size=self.batch_size,
-            max_iter=self.max_iter,
-            n_iter_no_change=self.n_iter_no_change,
+            **{name: getattr(self, name) for name in _TRAINING.split()},
             device=resolve_device(self.device),
             seed=rng.randint(2**31 - 1),
             initial=self._previous_layers(items.shape[1]),
@@ -320,8 +316,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         on_items = prepare(items, pairs, y, weights)
         linear = self._solve(*on_items, held_out=mask)
         # The last layer must not have seen the answers that judge it.
-        rest = pairs[~mask], y[~mask], weights[~mask]
-        last = self._solve(*prepare(embedding, *rest))
+        last = self._solve(*prepare(embedding, pairs[~mask], y[~mask], weights[~mask]))
         gap = np.subtract(*(embedding @ last.coef)[pairs[mask].T])
         if network_pays(linear.held_out_logits, gap, y[mask], weights[mask]):
             return self._solve(*on_embedding), on_embedding
@@ -344,20 +339,20 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         hidden = zip(self.hidden_coefs_, self.hidden_intercepts_, strict=True)
         return [array for layer in hidden for array in layer] + [self.coef_]
 
-    def _fit_linear(self, items, pairs, y, weights):
+    def _fit_linear(self, *problem):
         """Fit a linear head, from the previous one if that is wanted."""
         self.hidden_coefs_, self.hidden_intercepts_, self.validation_loss_ = [], [], []
-        start = None
-        if self.warm_start and hasattr(self, "coef_"):
-            start = self.coef_ if len(self.coef_) == items.shape[1] else None
-        fit = self._solve(items, pairs, y, weights, start=start)
+        start = getattr(self, "coef_", None) if self.warm_start else None
+        if start is not None and len(start) != problem[0].shape[1]:
+            start = None
+        fit = self._solve(*problem, start=start)
         self.n_iter_ = fit.n_iter
         return fit
 
-    def _solve(self, items, pairs, y, weights, *, start=None, held_out=None):
+    def _solve(self, *problem, start=None, held_out=None):
         """Solve for a last layer exactly, in float64."""
         return fit_linear(
-            *(items, pairs, y, weights),
+            *problem,
             alpha=self.alpha,
             tol=self.tol,
             max_iter=100 if len(self.hidden_layer_sizes) else self.max_iter,

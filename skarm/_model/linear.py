@@ -119,11 +119,13 @@ def _fit(items, pairs, y, weights, alpha, tol, max_iter, coef_init, held_out):
     start = contract(coef_init, loss.mean_square() if alpha == "auto" else alpha)
     log_evidence = np.nan
     if alpha == "auto":
-        found = maximize_evidence(loss, start, threshold, max_iter)
-        alpha, log_evidence, minimum, n_iter = found
+        alpha, log_evidence, minimum, n_iter = maximize_evidence(
+            loss, start, threshold, max_iter
+        )
     else:
         minimum = _minimize(loss, start, alpha, threshold, max_iter)
         n_iter = minimum.n_iter
+    minimum = minimum._replace(factor=None)  # makes room
     logits = None
     if held_out is not None:
         rest, start = loss.without(held_out, minimum.coef)

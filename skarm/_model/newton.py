@@ -80,6 +80,7 @@ def newton(loss, coef, alpha, threshold, max_iter, *, enough=0.0, known=None):
         if converged or n_iter == max_iter:
             break
         if factor is None or not loss.is_costly or size > last / 5:
+            hessian = factor = known = None  # makes room
             hessian, seen = loss.hessian_at(logits), logits
             factor = hessian.factor(alpha)
         step = factor.solve(gradient)
