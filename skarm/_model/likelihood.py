@@ -57,7 +57,7 @@ def aggregate(pairs, y, weights, n_items):
         First < second, sorted, no pair twice; the weight is the sum, the outcome the
         weighted mean. The likelihood is the same but for a constant.
     """
-    first, second = pairs.T
+    first, second = pairs.T.astype(np.int64, copy=False)
     flip = first > second
     wins = weights * np.where(flip, 1 - y, y)
     code = np.where(flip, second * n_items + first, first * n_items + second)
@@ -69,7 +69,9 @@ def aggregate(pairs, y, weights, n_items):
         codes, code = np.unique(code, return_inverse=True)
         total, wins = np.bincount(code, weights), np.bincount(code, wins)
     # All first items, then all second, in memory: both are read on their own.
-    return np.stack(divmod(codes, n_items)).T, wins / total, total
+    pairs = np.empty((2, len(codes)), dtype=np.int32)
+    np.divmod(codes, n_items, out=tuple(pairs), casting="same_kind")
+    return pairs.T, wins / total, total
 
 
 def information(items, pairs, weights):
@@ -110,13 +112,15 @@ def information(items, pairs, weights):
         return product + product.T
     shift = items.mean(axis=0)  # the level of the items would cost digits
     product = np.zeros((items.shape[1], items.shape[1]))
+    halves = slice(None, len(product) // 2), slice(len(product) // 2, None)
     for start in range(0, n_items, BLOCK_ROWS):
         rows = slice(start, start + BLOCK_ROWS)
         block, moved = items[rows] - shift, half[rows]
         image = (degree[rows, None] / 2).astype(items.dtype) * block
         image -= np.multiply.outer(moved.sum(axis=1), shift)
         image += moved @ items
-        product += block.T @ image
+        for columns in halves:
+            product[:, columns] += block.T @ image[:, columns]
     return _plus_transpose(product)
 
 
@@ -181,24 +185,32 @@ class _Outcomes:
 
     def misfit(self, logits):
         """Σ c [log(1 + eˢ) - y s]."""
-        return self.misfit_and_residual(logits)[0]
+        return self._misfit(logits, None)
 
     def residual(self, logits):
         """C (p - y)."""
-        return self.weights * (expit(logits) - self.y)
+        residual = expit(logits)
+        residual -= self.y
+        residual *= self.weights
+        return residual
 
     def misfit_and_residual(self, logits):
         """Both, from one exponential."""
-        misfit, residual = 0.0, np.empty(len(logits))
+        residual = np.empty(len(logits))
+        return self._misfit(logits, residual), residual
+
+    def _misfit(self, logits, residual):
+        misfit = 0.0
         for start in range(0, len(logits), BLOCK_PAIRS):
             block = slice(start, start + BLOCK_PAIRS)
             s, y, weights = logits[block], self.y[block], self.weights[block]
             decay = np.exp(-np.abs(s))
             terms = np.maximum(s, 0) + np.log1p(decay) - y * s
             misfit += (weights * terms).sum()  # BLAS would start threads for this
-            p = np.abs((s > 0) - decay / (1 + decay))  # without a branch
-            residual[block] = weights * (p - y)
-        return misfit, residual
+            if residual is not None:
+                p = np.abs((s > 0) - decay / (1 + decay))  # without a branch
+                residual[block] = weights * (p - y)
+        return misfit
 
     def variance(self, logits):
         """C p (1 - p)."""
@@ -334,7 +346,9 @@ class BradleyTerryLoss(_Outcomes):
     def _gap(self, rewards):
         if self.pairs is None:
             return rewards
-        return rewards[self.pairs[:, 0]] - rewards[self.pairs[:, 1]]
+        gap = rewards[self.pairs[:, 0]]
+        gap -= rewards[self.pairs[:, 1]]
+        return gap
 
     def _flow(self, values):
         """Bᵀ values: what an item gains as first, less what it gains as second."""

@@ -99,6 +99,7 @@ def newton(loss, coef, alpha, threshold, max_iter, *, enough=0.0, known=None):
             rate /= 2
         coef = coef - rate * step
         logits, square, value = new_logits, new_square, new
+        del moved, new_logits  # makes room
         if decrement <= enough:
             converged = True
             n_iter += 1
