@@ -106,6 +106,35 @@ def test_costly_hessians_are_used_again_and_the_minimum_stays(scale, monkeypatch
     assert steps[0] == hessians[0] > hessians[1] and steps[1] > steps[0]
 
 
+@pytest.mark.parametrize("alpha", [0.3, 30.0])
+@pytest.mark.parametrize("spread", [0.0, 2.0])
+def test_rough_hessians_lead_to_the_same_minimum_and_determinant(alpha, spread):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((400, 500)) * np.arange(1.0, 501) ** -spread
+    kernel, y = 3 * x @ x.T, rng.integers(0, 2, 400)
+    alpha = alpha * kernel.diagonal().mean()
+    loss = DualLoss(kernel, y, rng.random(400) + 0.5)
+    rough = loss.with_rough_hessians(alpha)
+    found = newton(rough, np.zeros(400), alpha, 1e-9, 50)
+    assert found.converged and found.factor.lower.dtype == np.float32
+    exact = newton(loss, np.zeros(400), alpha, 1e-9, 50)
+    np.testing.assert_allclose(found.logits, exact.logits, atol=1e-8)
+    half, expected = (
+        side.hessian_at(exact.logits).factor(alpha).half_log_det()
+        for side in (rough, loss)
+    )
+    assert half == pytest.approx(expected, abs=400e-6)
+
+
+def test_hessians_stay_exact_where_alpha_is_small_or_comparisons_are_few():
+    x = np.random.default_rng(0).standard_normal((400, 500))
+    y, c = np.zeros(400), np.ones(400)
+    many, few = DualLoss(x @ x.T, y, c), DualLoss(x[:100] @ x[:100].T, y[:100], c[:100])
+    assert many.with_rough_hessians(1.0) is many
+    assert many.with_rough_hessians(100.0) is not many
+    assert few.with_rough_hessians(100.0) is few
+
+
 def test_a_known_hessian_is_the_first_to_be_used():
     loss = BradleyTerryLoss(*problem())
     loss.is_costly = True

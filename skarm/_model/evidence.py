@@ -99,6 +99,13 @@ def maximize_evidence(loss, start, threshold, max_iter):
     return search.finish(threshold)
 
 
+def with_hessian(loss, minimum, alpha):
+    """The same minimum with the Hessian that belongs to it."""
+    hessian = loss.hessian_at(minimum.logits)
+    factor = hessian.factor(alpha)
+    return minimum._replace(hessian=hessian, factor=factor, seen=minimum.logits)
+
+
 class _Search:
     """The points evaluated so far."""
 
@@ -138,7 +145,7 @@ class _Search:
             enough=self.enough,
         )
         if self.is_off(found):
-            found = self.with_hessian(found, alpha)
+            found = with_hessian(self.loss.with_rough_hessians(alpha), found, alpha)
         self.n_iter += found.n_iter
         objective = self.log_evidence(found, log_alpha) + self.log_prior(log_alpha)
         # (H + alpha I) d ŵ / d log alpha = -alpha ŵ
@@ -177,11 +184,6 @@ class _Search:
         moved = np.square(found.logits - found.seen)
         return self.loss.variance(found.logits) @ moved > self.enough
 
-    def with_hessian(self, minimum, alpha):
-        hessian = self.loss.hessian_at(minimum.logits)
-        factor = hessian.factor(alpha)
-        return minimum._replace(hessian=hessian, factor=factor, seen=minimum.logits)
-
     def log_evidence(self, minimum, log_alpha):
         occam = self.loss.n_coordinates / 2 * log_alpha - minimum.factor.half_log_det()
         return float(occam - minimum.value)
@@ -216,6 +218,6 @@ class _Search:
             *(self.loss, found.coef, alpha, threshold, self.max_iter), known=found
         )
         if not self.loss.is_large:
-            found = self.with_hessian(found, alpha)
+            found = with_hessian(self.loss, found, alpha)
         value = self.log_evidence(found, log_alpha)
         return Evidence(float(alpha), value, found, self.n_iter + found.n_iter)

@@ -168,8 +168,8 @@ def _information(items, pairs, loss, minimum):
         ):
             return minimum.hessian.matrix, None
         items, pairs = loss.items, loss.pairs
-    elif len(pairs) <= items.shape[0]:
-        items, pairs = items[pairs[:, 0]] - items[pairs[:, 1]], None
+    elif isinstance(loss, DualLoss):
+        items, pairs = loss.rows, None
     terms = items, pairs, loss.variance(minimum.logits)
     if pairs is None and len(terms[2]) <= n_features:
         return None, terms
@@ -225,7 +225,7 @@ def _dual(items, pairs, y, weights):
     rows = items[pairs[:, 0]] - items[pairs[:, 1]]
     kernel = rows @ rows.T
     kernel = kernel.toarray() if sparse.issparse(kernel) else kernel
-    loss = DualLoss(kernel, y, weights)
+    loss = DualLoss(kernel, y, weights, rows)
 
     def expand(dual):
         return rows.T @ dual

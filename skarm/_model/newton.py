@@ -126,6 +126,7 @@ def descend(loss, coef, alpha, threshold, max_iter, *, hessian=None, enough=0.0)
         As of :func:`newton`.
     """
     if not loss.is_large:
+        loss = loss.with_rough_hessians(alpha)
         return newton(loss, coef, alpha, threshold, max_iter, enough=enough)
     coef, n_iter = _rough_descent(loss, coef, alpha, max_iter, hessian, enough)
     minimum = newton(loss, coef, alpha, threshold, max_iter - n_iter, enough=enough)
