@@ -101,17 +101,22 @@ def test_a_pool_of_every_pair_has_the_certificate_of_its_list(scope, monkeypatch
         assert found == pytest.approx(expected, rel=1e-6)
 
 
-def test_copies_of_every_item_cost_greedy_nothing_and_top_leverage_much():
+@pytest.mark.parametrize(
+    ("n_items", "d", "n_past", "k"), [(40, 24, 100, 50), (100, 64, 300, 200)]
+)
+def test_copies_of_every_item_cost_greedy_nothing_and_top_leverage_much(
+    n_items, d, n_past, k
+):
     rng = np.random.default_rng(0)
-    embedding = torch.as_tensor(np.tile(rng.standard_normal((40, 24)), (4, 1)))
-    rewards = embedding @ torch.as_tensor(rng.standard_normal(24)) / 5
-    candidates = listed(embedding, rewards, scope_pairs(160))
-    n_past = torch.as_tensor(rng.permutation(len(candidates[1]))[:100])
-    past = fisher.information(embedding, *(row[n_past] for row in candidates[1:]))
-    matrix = past + torch.eye(24)
-    picks, _ = fisher.greedy_d(*candidates, matrix, 50)
+    embedding = torch.as_tensor(np.tile(rng.standard_normal((n_items, d)), (4, 1)))
+    rewards = embedding @ torch.as_tensor(rng.standard_normal(d)) / d**0.5
+    candidates = listed(embedding, rewards, scope_pairs(4 * n_items))
+    asked = torch.as_tensor(rng.permutation(len(candidates[1]))[:n_past])
+    past = fisher.information(embedding, *(row[asked] for row in candidates[1:]))
+    matrix = past + torch.eye(d)
+    picks, _ = fisher.greedy_d(*candidates, matrix, k)
     swapped, _ = exchange_d(*candidates, matrix, picks, 2)
-    top = fisher.leverage(*candidates, matrix).topk(50).indices
+    top = fisher.leverage(*candidates, matrix).topk(k).indices
     assert efficiency(candidates, matrix, swapped) >= 0.95
     assert efficiency(candidates, matrix, picks) >= 0.95
     assert efficiency(candidates, matrix, top) <= 0.85
