@@ -14,7 +14,8 @@ PRELUDE = """
     from skarm._information import fisher, pair_scan
     from skarm._information.all_pairs import greedy_d_all_pairs
     from skarm._information.all_pairs_v import greedy_v_all_pairs
-    from skarm._information.exchange import exchange_d
+    from skarm._information.certificate import d_efficiency, rows_of, top_of_list
+    from skarm._information.exchange import exchange_d, exchange_v
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     def problem(n, d, n_listed):
@@ -25,6 +26,10 @@ PRELUDE = """
         weights = torch.full((n_listed,), 0.2).double()
         matrix = 50 * torch.eye(d).double()
         return embedding, rewards, (first, second, weights), matrix
+    def certificate(embedding, first, second, weights, matrix):
+        rows = rows_of(embedding, first[:20], second[:20], weights[:20])
+        top = top_of_list(embedding, first, second, weights, 20)
+        return d_efficiency(matrix, rows, torch.arange(20), top)
     def run(embedding, rewards, listed, matrix):
         {call}
     def status(field):
@@ -52,6 +57,14 @@ RULES = {
     "exchange_d": (
         "exchange_d(embedding, *listed, matrix, list(range(20)))",
         8 * (N * D + 4 * LISTED) + 24 * CHUNK,
+    ),
+    "exchange_v": (
+        "exchange_v(embedding, *listed, matrix, torch.eye({d}).double(), [*range(20)])",
+        8 * (2 * N * D + 8 * LISTED) + 24 * CHUNK,
+    ),
+    "d_efficiency": (
+        "certificate(embedding, *listed, matrix)",
+        8 * 1000 * (3 * D + 8) + 8 * (N * D + 2 * LISTED) + 24 * CHUNK,
     ),
     "greedy_d_all_pairs": (
         "greedy_d_all_pairs(embedding, rewards, matrix, 20)",

@@ -143,7 +143,9 @@ def top_of_list(embedding, first, second, weights, n_pairs):
     Returns
     -------
     top : callable
-        Keys are positions.
+        Keys are positions. Memory of a call in bytes, beyond the rows returned, that of
+        :func:`skarm._information.fisher.leverage`, ``8 (n_items d + 2 n_candidates)``
+        and a chunk.
     """
     size = min(RETURNED * n_pairs, len(first))
 

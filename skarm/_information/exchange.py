@@ -100,7 +100,8 @@ def exchange_v(
 
     Notes
     -----
-    Cost as :func:`exchange_d`, about twice as long.
+    Cost as :func:`exchange_d`, about twice as long. Memory as
+    :func:`skarm._information.fisher.greedy_v`.
     """
     candidates = embedding, first, second, weights
     rule = fisher.VGains(*candidates, matrix, target)
