@@ -34,7 +34,7 @@ def scope_pairs(n_items, groups=None, scope="all", excluded=None):
 
 
 def in_reach(embedding, pairs, reach):
-    lower, limit = reach
+    lower, limit, *_ = reach
     first, second = torch.as_tensor(pairs).T
     lengths = fisher.squared_lengths(embedding, first, second, lower)
     return pairs[(lengths <= limit).numpy()]
@@ -52,6 +52,7 @@ def brute_force(
     tie_order=None,
     max_per_item=None,
     max_per_group=None,
+    reach=None,
 ):
     """Every gain of every listed pair from scratch, for every pick.
 
@@ -64,6 +65,10 @@ def brute_force(
     difference = (rewards[pairs[:, 0]] - rewards[pairs[:, 1]]).abs()
     p = torch.sigmoid(-difference)
     v, matrix = (p * (1 - p)).numpy(), matrix.numpy().copy()
+    if reach is not None and len(reach) == 3:
+        lower, _, bound = reach
+        whitened = np.linalg.solve(lower.numpy(), X.T).T
+        v = v * np.minimum(1, bound / np.maximum((whitened**2).sum(axis=1), 1e-300))
     left, picks, gains = np.ones(len(pairs), dtype=bool), [], []
     ends = groups[pairs] if groups is not None else None
     while len(picks) < n_pairs and left.any():

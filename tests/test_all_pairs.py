@@ -67,14 +67,16 @@ def test_excluded_pairs_reach_and_caps_are_kept(scope, sizes):
         lower = torch.linalg.cholesky(torch.cov(embedding.T).reshape(d, d))
         first, second = torch.as_tensor(allowed).T
         lengths = fisher.squared_lengths(embedding, first, second, lower)
-        reach = lower, lengths.quantile(0.6).item() * 1.001
+        limit, median = lengths.quantile(0.6).item() * 1.001, lengths.median().item()
         caps = [{}, {"max_per_item": 2}, {"max_per_group": 3, "max_per_item": 3}]
-        for kw in caps:
+        reaches = (lower, limit), (lower, np.inf, median), (lower, limit, median / 2)
+        for kw, reach in zip(caps, reaches, strict=True):
             n_pairs = min(len(allowed), 20)
             listed = in_reach(embedding, allowed, reach)
-            expected = brute_force(*inputs, n_pairs, listed, groups=groups, **kw)
-            rules = {"groups": groups, "scope": scope, "excluded": excluded, **kw}
-            found = greedy_d_all_pairs(*inputs, n_pairs, reach=reach, **rules)
+            kw |= {"groups": groups}
+            expected = brute_force(*inputs, n_pairs, listed, reach=reach, **kw)
+            rules = {"scope": scope, "excluded": excluded, "reach": reach, **kw}
+            found = greedy_d_all_pairs(*inputs, n_pairs, **rules)
             assert_same(found, expected)
 
 

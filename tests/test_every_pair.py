@@ -101,6 +101,24 @@ def test_outlying_pairs_are_left_alone(monkeypatch, world):
     assert np.isin(pool[picks].pairs, [0, 1, 2]).any(axis=1).all()
 
 
+def test_a_bound_counts_among_every_pair_as_among_listed_ones(monkeypatch, world):
+    items, _, annotator = world
+    pool = Comparisons.all_pairs(items)
+    model, _ = fitted(pool, annotator)
+    params = {"estimator": model, "n_pairs": 30, "strategy": "v_optimal"}
+    params["target"] = pool
+    found = {}
+    for bound in (None, 0.5):
+        params["strategy_params"] = {**PLAIN, "bound": bound}
+        # A sample of all pairs but one, so that the median is that of the list.
+        every, gains = query(monkeypatch, len(pool) - 1, pool, **params)
+        explicit, expected = query(monkeypatch, 10**9, pool, **params)
+        found[bound] = set(every)
+        assert len(found[bound] & set(explicit)) >= 28
+        np.testing.assert_allclose(gains, expected, rtol=1e-2)
+    assert len(found[None] & found[0.5]) < 20
+
+
 def test_cold_start_and_loop_over_a_vast_pool(monkeypatch, world):
     items, _, annotator = world
     monkeypatch.setattr(_candidates, "MAX_CANDIDATES", 500)

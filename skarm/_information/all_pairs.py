@@ -67,8 +67,10 @@ def greedy_d_all_pairs(
         Which pairs: all, those inside a group, or those between groups.
     excluded : array-like of shape (n_excluded, 2), int, default=None
         Pairs that must not be picked, in either order.
-    reach : tuple of Tensor of shape (d, d) and float, default=None
+    reach : tuple of Tensor of shape (d, d) and one or two floats, default=None
         ``(L, limit)``: only pairs with ‖L⁻¹ (φ_i - φ_j)‖² ≤ limit may be picked.
+        ``(L, limit, bound)``: and v is multiplied by bound / ‖L⁻¹ (φ_i - φ_j)‖² where
+        that is less than 1.
     max_per_item, max_per_group : int, default=None
         In how many pairs of the batch an item, or a group, may occur. A pair inside
         a group is one occurrence of it.

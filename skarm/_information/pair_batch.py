@@ -40,7 +40,9 @@ def start(embedding, rewards, matrix, n_pairs, rules):
     if excluded is not None and len(excluded):
         pair_pool.exclude(pool, excluded)
     if rules["reach"] is not None:
-        pool.reach = pair_pool.make_reach(pool, *rules["reach"])
+        lower, limit, *bound = rules["reach"]
+        pool.reach = pair_pool.make_reach(pool, lower, limit)
+        pool.bound = bound[0] if bound else pool.bound
     if pool.n_pairs < n_pairs:
         raise ValueError(
             f"n_pairs must not exceed the number of pairs. Got {n_pairs}, but scope "

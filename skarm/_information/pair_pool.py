@@ -4,6 +4,7 @@ Also the arithmetic of pairs that scans and shortlists share: differences of whi
 items, Bernoulli variances, gains rounded so that equal ones compare equal.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -79,11 +80,20 @@ class Pool:
     excluded: torch.Tensor  # codes, sorted
     picked: torch.Tensor  # codes, sorted
     reach: tuple = ()  # y (n, d), limit, and left and right factors of limit - ‖·‖²
+    bound: float = math.inf  # of ‖y_i - y_j‖², for the weight of a pair
 
     def code(self, first, second):
         """Number of each pair in the order of ties."""
         a, b = self.rank[first], self.rank[second]
         return torch.minimum(a, b) * len(self.rank) + torch.maximum(a, b)
+
+    def weight(self, first, second):
+        """The v of each pair, or less, if it is longer than the bound."""
+        v = variance(self.reward[first] - self.reward[second])
+        if self.bound == math.inf:
+            return v
+        length = lengths(self.reach[0], first, second)
+        return v.mul_(self.bound / length.clamp_(min=self.bound))
 
     def allows(self, first, second, code):
         """Which of these pairs may be picked now."""

@@ -236,7 +236,7 @@ class Found:
         self.raw, self.n_raw = [], 0
         n = CHUNK_SIZE
         for i, j in zip(first.split(n), second.split(n), strict=True):
-            weight = variance(self.pool.reward[i] - self.pool.reward[j])
+            weight = self.pool.weight(i, j)
             gain, code = self.score.of(weight, i, j), self.pool.code(i, j)
             keep = (gain >= self.threshold) & self.pool.allows(i, j, code)
             self.parts.append([value[keep] for value in (i, j, weight, gain, code)])
@@ -302,7 +302,7 @@ def _sampled_threshold(pool, score, size):
     draw = u.new_empty(2, SAMPLE_SIZE).uniform_(generator=generator)
     first = torch.searchsorted(ends, (draw[0] * ends[-1]).long(), right=True)
     second = starts[first] + (draw[1] * sizes[first]).long()
-    weight = variance(pool.reward[first] - pool.reward[second])
+    weight = pool.weight(first, second)
     gain = score.of(weight, first, second)
     gain = gain[pool.allows(first, second, pool.code(first, second))]
     rank = min(max(1, round(2 * size * SAMPLE_SIZE / int(ends[-1]))), len(gain))

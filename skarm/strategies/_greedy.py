@@ -5,7 +5,12 @@ from numbers import Integral
 import numpy as np
 import torch
 
-from skarm.strategies._selection import Picks, Selection, eligible_positions
+from skarm.strategies._selection import (
+    Picks,
+    Selection,
+    eligible_positions,
+    longest_at_full_weight,
+)
 
 __all__ = [
     "check_exchange",
@@ -133,11 +138,17 @@ def check_variance(variance):
         )
 
 
-def weights(design, variance):
-    """The v of each candidate, p (1 - p) at the estimate or its posterior mean."""
+def weights(design, variance, bound=None):
+    """The v of each candidate, p (1 - p) at the estimate or its posterior mean.
+
+    With a bound, that of a longer difference falls as one over its length.
+    """
     check_variance(variance)
     name = "posterior_variances" if variance == "posterior" else "variances"
-    return design.tensor(name)
+    longest = longest_at_full_weight(design, bound)
+    if longest == np.inf:
+        return design.tensor(name)
+    return design.tensor(name) * (longest / design.tensor("lengths").clamp(min=longest))
 
 
 def nuisance_columns(design, nuisance):

@@ -4,7 +4,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Picks", "Selection", "bulk", "eligible_positions", "top_n"]
+__all__ = [
+    "Picks",
+    "Selection",
+    "bulk",
+    "eligible_positions",
+    "longest_at_full_weight",
+    "top_n",
+]
 
 #: "auto" eligibility: how many times the median squared length a pair may have. Chosen
 #: in first runs on light- and heavy-tailed features, among them the sample answers, so
@@ -214,7 +221,7 @@ def eligible_positions(design, n_pairs, eligible):
     ValueError
         If `eligible` is neither.
     """
-    _, lengths, limit = bulk(design, n_pairs, eligible)
+    lengths, limit = bulk(design, n_pairs, eligible)
     if lengths is None:
         return np.arange(design.n_pairs)
     return np.flatnonzero(lengths <= limit)
@@ -230,8 +237,6 @@ def bulk(design, n_pairs, eligible):
 
     Returns
     -------
-    lower : Tensor of shape (d, d)
-        Cholesky factor of A.
     lengths : ndarray of shape (n_candidates,) or None
         xᵀ A⁻¹ x of each candidate; None, if nobody is left out.
     limit : float
@@ -249,15 +254,46 @@ def bulk(design, n_pairs, eligible):
             f"or be 'auto'. Got {eligible!r}."
         )
     if n_pairs >= design.n_pairs or eligible == 1:
-        return None, None, np.inf
+        return None, np.inf
     lengths = design.lengths
     # Pairs of equal items teach nothing: they stay, but say nothing about the bulk.
     ranked = np.sort(lengths[lengths > 1e-20])
     if not len(ranked):
-        return None, None, np.inf
+        return None, np.inf
     share = 0 if automatic else eligible
     n_kept = min(max(n_pairs, int(np.ceil(share * len(ranked)))), len(ranked))
     limit = ranked[n_kept - 1]
     if automatic:
         limit = max(limit, REACH * np.median(ranked))
-    return design.moment_factor, lengths, float(limit)
+    return lengths, float(limit)
+
+
+def longest_at_full_weight(design, bound):
+    """The length up to which a difference counts in full, where weights are bounded.
+
+    Parameters
+    ----------
+    design : Design
+        The candidates.
+    bound : float or None
+        It, as a multiple of the median length; None sets no bound.
+
+    Returns
+    -------
+    length : float
+        In the units of ``design.lengths``; infinity without a bound.
+
+    Raises
+    ------
+    ValueError
+        If `bound` is not positive.
+    """
+    if bound is None:
+        return np.inf
+    if not bound > 0:
+        raise ValueError(
+            "bound must be positive, a multiple of the median length of a difference, "
+            f"or None. Got {bound!r}."
+        )
+    lengths = design.lengths[design.lengths > 1e-20]
+    return bound * float(np.median(lengths)) if len(lengths) else np.inf

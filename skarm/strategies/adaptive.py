@@ -28,6 +28,12 @@ __all__ = [
 
 #: From this settled share on, the information about all coefficients is what counts.
 DESIGN = 1 / 2
+#: Before that, where pairs across groups are offered, a difference longer than this
+#: multiple of the median counts for less: groups differ by more than is predicted.
+BOUND = 1.0
+#: Where so large a share of the offer is asked at once, there is little to choose.
+#: One small set of recorded answers taught this too.
+MOST = 1 / 8
 #: With fewer groups than this, and less settled, the default leans on chance, and below
 #: the settled share `LEAN` is nothing but. One set of recorded votes on 13 prompts
 #: taught this, where designs lost .03 accuracy to random; no other had so few.
@@ -48,11 +54,13 @@ def adaptive(design, n_pairs, *, rng):
 
     While the answers settle less than half of the directions that candidates differ in,
     or there is no model yet, `v_optimal`, aimed at the query's target or else, where
-    groups are known, at the pairs inside them. From then on `greedy_d_optimal` (or
-    `v_optimal`, if the query has a target), where pairs far out stay eligible if the
-    tails are light. With a model and fewer than 30 groups, in place of the former:
-    `random`, and from 1/6 on `tournament_d_optimal`, the better of two random pairs.
-    See :func:`settled_share` and :func:`tail_weight`.
+    groups are known, at the pairs inside them; with ``bound=1`` where there are pairs
+    across them. From then on `greedy_d_optimal` (or `v_optimal`, if the query has a
+    target), where pairs far out stay eligible if the tails are light. With a model and
+    fewer than 30 groups, in place of the former: `random`, and from 1/6 on
+    `tournament_d_optimal`, the better of two random pairs. With a model and a batch of
+    an eighth or more of the candidates, `random`. See :func:`settled_share` and
+    :func:`tail_weight`.
 
     Parameters
     ----------
@@ -81,7 +89,7 @@ def adaptive(design, n_pairs, *, rng):
     ----------
     .. [1] `benchmarks/results/label_efficiency/REPORT.md`.
     """
-    design, rule, params, why = _rule(design)
+    design, rule, params, why = _rule(design, n_pairs)
     return rule(design, n_pairs, rng=rng, **params)._replace(why=why)
 
 
@@ -109,7 +117,7 @@ def adaptive_every_pair(design, n_pairs, *, rng, **where):
     -----
     To draw from the sample is to draw from every pair.
     """
-    design, rule, params, why = _rule(design)
+    design, rule, params, why = _rule(design, 0)
     if rule in _EVERY_PAIR:
         picks = _EVERY_PAIR[rule](design, n_pairs, rng=rng, **params, **where)
         return picks._replace(why=why)
@@ -138,7 +146,7 @@ def settled_share(design):
     ----------
     .. [1] MacKay, "Bayesian interpolation", Neural Computation 4, 1992, eq. 4.8.
     """
-    lengths = bulk(design, 1, 0.5)[1]
+    lengths = bulk(design, 1, 0.5)[0]
     if lengths is None or not lengths.any():
         return 0.0
     past = design.past_information
@@ -168,7 +176,7 @@ def tail_weight(design):
     .. [1] Mardia, "Measures of multivariate skewness and kurtosis with applications",
        Biometrika 57, 1970.
     """
-    lengths = bulk(design, 1, 0.5)[1]
+    lengths = bulk(design, 1, 0.5)[0]
     if lengths is None or not (lengths > 1e-20).any():
         return 1.0
     rank = lengths.mean()
@@ -180,16 +188,20 @@ def tail_weight(design):
 _EVERY_PAIR = {greedy_d_optimal: greedy_d_every_pair, v_optimal: v_every_pair}
 
 
-def _rule(design):
+def _rule(design, n_pairs):
     """The design and the rule to use on it, its parameters, and the reason in words."""
+    bound = {"bound": BOUND} if _crosses_groups(design) else {}
     if design.is_cold:
         why = "v_optimal: no answers yet, so a label-free batch that covers the target"
-        return _aimed(design), v_optimal, {}, why
+        return _aimed(design), v_optimal, bound, why
+    if n_pairs >= MOST * design.n_pairs:
+        why = f"random: {n_pairs} of {design.n_pairs} pairs leave little to choose"
+        return design, random, {}, why
     share = settled_share(design)
     settled = f"the answers settle {share:.0%} of the directions"
     if share < DESIGN and not _has_few_groups(design):
         why = f"v_optimal: {settled}, less than {DESIGN:.0%}, so cover the target"
-        return _aimed(design), v_optimal, {}, why
+        return _aimed(design), v_optimal, bound, why
     if share < LEAN:
         why = f"random: {settled}, less than {LEAN:.0%}, and groups are few"
         return design, random, {}, why
@@ -209,6 +221,13 @@ def _rule(design):
 
 def _has_few_groups(design):
     return design.groups is not None and len(np.unique(design.groups)) < FEW_GROUPS
+
+
+def _crosses_groups(design):
+    if design.groups is None:
+        return False
+    first, second = design.groups[design.pairs].T
+    return bool((first != second).any())
 
 
 def _has_target(design):

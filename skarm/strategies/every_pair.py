@@ -11,7 +11,7 @@ import torch
 from skarm._information.all_pairs import greedy_d_all_pairs
 from skarm._information.all_pairs_v import greedy_v_all_pairs
 from skarm.strategies._greedy import check_variance, precision
-from skarm.strategies._selection import Picks, bulk
+from skarm.strategies._selection import Picks, bulk, longest_at_full_weight
 from skarm.strategies.optimal_design import (
     greedy_d_optimal,
     target_without,
@@ -101,6 +101,7 @@ def v_every_pair(
     variance="posterior",
     nuisance=None,
     exchange=0,
+    bound=None,
 ):
     """`v_optimal` among every pair of the design's items.
 
@@ -115,6 +116,8 @@ def v_every_pair(
         As in :func:`v_optimal`.
     exchange : int, default=0
         As there; with it, the design's sample of pairs are the candidates.
+    bound : float, default=None
+        As there, the median estimated from the design's pairs.
 
     Returns
     -------
@@ -128,10 +131,10 @@ def v_every_pair(
     check_variance(variance)
     if exchange or _is_wide(design):
         few = {"eligible": eligible, "variance": variance, "nuisance": nuisance}
-        few["exchange"] = exchange
+        few |= {"exchange": exchange, "bound": bound}
         return _as_pairs(design, v_optimal(design, n_pairs, rng=rng, **few))
     where = {"scope": scope, "groups": groups, "excluded": excluded}
-    state, limits = _scan(design, n_pairs, rng, eligible, variance)
+    state, limits = _scan(design, n_pairs, rng, eligible, variance, bound)
     target = target_without(design, nuisance)
     pairs, gains = greedy_v_all_pairs(*state, target, n_pairs, **where, **limits)
     return Picks(pairs.numpy(), np.asarray(gains))
@@ -145,20 +148,24 @@ def _as_pairs(design, picks):
     return Picks(design.pairs[picks.positions], picks.utilities)
 
 
-def _scan(design, n_pairs, rng, eligible, variance):
+def _scan(design, n_pairs, rng, eligible, variance, bound=None):
     """Embedding, rewards and matrix of a scan, and its limits."""
     shrink = 1.0
     if variance == "posterior":
         mean_variance = design.reward_difference_variances.mean()
         shrink = 1 / np.sqrt(1 + np.pi / 8 * mean_variance)
-    lower, _, limit = bulk(design, n_pairs, eligible)
+    _, limit = bulk(design, n_pairs, eligible)
+    longest = longest_at_full_weight(design, bound)
+    reach = None
+    if min(limit, longest) < np.inf:
+        reach = design.moment_factor, limit * shrink, longest * shrink
     state = (
         design.tensor("embedding") * shrink**0.5,
         design.tensor("rewards") * shrink,
         precision(design),
     )
     limits = {
-        "reach": None if lower is None else (lower, limit * shrink),
+        "reach": reach,
         "tie_order": torch.as_tensor(rng.permutation(len(design.embedding))),
         "max_per_item": design.max_pairs_per_item,
         "max_per_group": design.max_pairs_per_group,

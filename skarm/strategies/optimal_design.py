@@ -140,6 +140,7 @@ def v_optimal(
     variance="posterior",
     nuisance=None,
     exchange=0,
+    bound=None,
 ):
     """Greedy V-optimal batch: each pick lowers tr(A (alpha I + past + batch)⁻¹) most.
 
@@ -166,6 +167,11 @@ def v_optimal(
         At most so many passes of exchange afterwards: each goes through the picks, and
         swaps one for the candidate that serves the batch best. Costs as much as the
         greedy batch, per pass; not with costs.
+    bound : float, default=None
+        How long (squared, as for `eligible`) a difference may be, as a multiple of the
+        median, before its v falls as one over its length. None sets no bound. The
+        linear model is least to be trusted on long differences; so bounded, none
+        teaches more in any direction than one of that length would.
 
     Returns
     -------
@@ -182,6 +188,8 @@ def v_optimal(
     .. [1] Fedorov, "Theory of optimal experiments", 1972.
     .. [2] Du et al., "Optimal design for active preference learning with biased LLM
        judges", 2026: min ½ tr(G₀ I_eff⁻¹).
+    .. [3] Mallows, "On some topics in robustness", Bell Laboratories 1975, for such
+       weights in regression.
     """
     target = target_without(design, nuisance)
 
@@ -191,7 +199,7 @@ def v_optimal(
 
     check_exchange(design, exchange)
     refine = refine if exchange else None
-    return _greedy_v(design, n_pairs, rng, eligible, variance, target, refine)
+    return _greedy_v(design, n_pairs, rng, eligible, variance, target, refine, bound)
 
 
 @register(
@@ -364,20 +372,32 @@ def target_without(design, nuisance):
     return target
 
 
-def _greedy_v(design, n_pairs, rng, eligible, variance, target, refine=None):
+def _greedy_v(
+    design, n_pairs, rng, eligible, variance, target, refine=None, bound=None
+):
     def choose(*candidates, **limits):
         return fisher.greedy_v(*candidates, target, n_pairs, **limits)
 
-    return _greedy(design, n_pairs, rng, eligible, variance, choose, refine)
+    return _greedy(
+        design, n_pairs, rng, eligible, variance, choose, refine, bound=bound
+    )
 
 
 def _greedy(
-    design, n_pairs, rng, eligible, variance, choose, refine=None, lengths=None
+    design,
+    n_pairs,
+    rng,
+    eligible,
+    variance,
+    choose,
+    refine=None,
+    lengths=None,
+    bound=None,
 ):
     """A greedy rule on the posterior precision, among the bulk of the pool."""
     return greedy_picks(
         *(design, n_pairs, rng, choose),
-        weights=weights(design, variance),
+        weights=weights(design, variance, bound),
         matrix=precision(design),
         eligible=eligible,
         refine=refine,

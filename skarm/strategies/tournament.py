@@ -76,7 +76,7 @@ def tournament_d_optimal(design, n_pairs, *, rng, contestants=2, variance="poste
             f"contestants must be a positive integer. Got {contestants!r}. 1 is random."
         )
     v = design.posterior_variances if variance == "posterior" else design.variances
-    lengths = bulk(design, 1, 0.5)[1]
+    lengths = bulk(design, 1, 0.5)[0]
     if lengths is not None:
         median = np.median(lengths[lengths > 0]) if lengths.any() else 1.0
         stretch = median / np.maximum(lengths, median / MAX_STRETCH)

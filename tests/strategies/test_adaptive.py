@@ -103,7 +103,7 @@ def test_nothing_is_settled_in_a_cold_start():
     ("items", "alpha", "n_groups", "rule", "params", "why"),
     [
         (light(), 1e4, None, "v_optimal", {}, "less than 50%"),
-        (light(), 80.0, 30, "v_optimal", {}, "less than 50%"),
+        (light(), 80.0, 30, "v_optimal", {"bound": 1.0}, "less than 50%"),
         (light(), 1e4, 29, "random", {}, "groups are few"),
         (light(), 80.0, 29, "tournament_d_optimal", {}, "groups are few"),
         (light(), 0.1, 29, "greedy_d_optimal", {"eligible": 1.0}, "nobody is left out"),
@@ -178,15 +178,22 @@ def test_the_first_batch_aims_at_pairs_inside_a_group():
     pool = Comparisons.random_pairs(items, 3000, groups=groups, random_state=0)
     auto = ActiveComparisonSampler(random_state=0)
     plain = ActiveComparisonSampler("v_optimal", random_state=0)
+    bounded = ActiveComparisonSampler(
+        "v_optimal", strategy_params={"bound": 1.0}, random_state=0
+    )
     within = Comparisons.all_pairs(items, groups=groups, scope="within")
     found = auto.query(pool, n_pairs=30)
-    aimed = plain.query(pool, n_pairs=30, target=within)
+    aimed = bounded.query(pool, n_pairs=30, target=within)
     np.testing.assert_array_equal(found, aimed)
-    assert set(found) != set(plain.query(pool, n_pairs=30))
+    assert set(found) != set(bounded.query(pool, n_pairs=30))
     assert auto.explain_["why"].startswith("v_optimal: no answers yet")
     # A target, and a pool without groups, are aimed at as they are.
     np.testing.assert_array_equal(
-        auto.query(pool, n_pairs=30, target=pool), plain.query(pool, n_pairs=30)
+        auto.query(pool, n_pairs=30, target=pool), bounded.query(pool, n_pairs=30)
+    )
+    # Where no pair crosses groups, no difference counts for less.
+    np.testing.assert_array_equal(
+        auto.query(within, n_pairs=30), plain.query(within, n_pairs=30)
     )
     bare = Comparisons(items, pool.pairs)
     np.testing.assert_array_equal(
@@ -200,3 +207,14 @@ def test_the_moment_inside_groups_is_that_of_the_listed_pairs():
     x = Comparisons.all_pairs(items, groups=groups, scope="within").differences()
     np.testing.assert_allclose(within_moment(items, groups), x.T @ x / len(x))
     assert within_moment(items, np.arange(60)) is None
+
+
+def test_where_most_is_asked_at_once_it_is_random():
+    pool, model = answered(light(), 100, 1e4)
+    pool, auto = pool[:160], ActiveComparisonSampler(random_state=0)
+    chance = ActiveComparisonSampler("random", random_state=0)
+    for n_pairs, is_random in ((20, True), (19, False)):
+        found = auto.query(pool, estimator=model, n_pairs=n_pairs)
+        assert auto.explain_["why"].startswith("random: 20 of 160") == is_random
+        same = found == chance.query(pool, estimator=model, n_pairs=n_pairs)
+        assert same.all() == is_random

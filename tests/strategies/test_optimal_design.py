@@ -53,6 +53,27 @@ def test_greedy_rules_are_brute_force(rule, warm, variance, seed):
     np.testing.assert_allclose(utilities, gains, rtol=1e-6)
 
 
+@pytest.mark.parametrize("bound", [0.5, 1.0, 100.0])
+def test_the_weight_of_a_long_difference_falls_as_one_over_its_length(bound):
+    pool, past, model = fitted(0)
+    X, v, matrix = known(pool, model, "posterior")
+    lengths = np.einsum("ki,ij,kj->k", X, np.linalg.inv(X.T @ X / len(X)), X)
+    v = v * np.minimum(1, bound * np.median(lengths) / lengths)
+    expected, gains = brute_force(X, v, matrix, 40, criterion("v_optimal", X))
+    params = {"eligible": 1.0, "bound": bound}
+    picks, utilities = query("v_optimal", pool, 40, params, estimator=model, past=past)
+    assert picks.tolist() == expected
+    np.testing.assert_allclose(utilities, gains, rtol=1e-6)
+
+
+def test_a_bound_is_positive():
+    pool, *_ = fitted(0)
+    for bound in (0, -1.0):
+        message = f"bound must be positive, .*Got {bound}"
+        with pytest.raises(ValueError, match=message):
+            query("v_optimal", pool, 1, {"bound": bound})
+
+
 @pytest.mark.parametrize("rule", GREEDY_RULES)
 def test_a_cold_start_with_a_past_counts_its_pairs_as_open_answers(rule):
     pool, past, _ = fitted(0)
