@@ -21,8 +21,8 @@ from skarm.strategies.tournament import tournament_d_optimal
 __all__ = [
     "adaptive",
     "adaptive_every_pair",
+    "outlying_share",
     "settled_share",
-    "tail_weight",
     "within_moment",
 ]
 
@@ -38,8 +38,8 @@ MOST = 1 / 8
 #: the settled share `LEAN` is nothing but. One set of recorded votes on 13 prompts
 #: taught this, where designs lost .03 accuracy to random; no other had so few.
 FEW_GROUPS, LEAN = 30, 1 / 6
-#: Up to this tail weight no pair is too far out to be asked about.
-LIGHT_TAILS = 1.05
+#: Up to this share of outlying differences none is left out.
+FEW_OUTLYING = 0.005
 
 
 @register(
@@ -56,11 +56,11 @@ def adaptive(design, n_pairs, *, rng):
     or there is no model yet, `v_optimal`, aimed at the query's target or else, where
     groups are known, at the pairs inside them; with ``bound=1`` where there are pairs
     across them. From then on `greedy_d_optimal` (or `v_optimal`, if the query has a
-    target), where pairs far out stay eligible if the tails are light. With a model and
+    target). Either leaves no pair out where outlying ones are rare. With a model and
     fewer than 30 groups, in place of the former: `random`, and from 1/6 on
     `tournament_d_optimal`, the better of two random pairs. With a model and a batch of
     an eighth or more of the candidates, `random`. See :func:`settled_share` and
-    :func:`tail_weight`.
+    :func:`outlying_share`.
 
     Parameters
     ----------
@@ -81,7 +81,8 @@ def adaptive(design, n_pairs, *, rng):
     Cost that of the rule used, and O(n_candidates d + n_items d² + d³) to choose it; a
     batch among every pair of a vast pool takes seconds, and ten times as long by V as
     by D. The rules and shares were chosen on the tuning half of the study's prompts and
-    models, but for recorded answers, which have no halves. The study starts every
+    models, but for recorded answers and those that ship with skarm, which have no
+    halves. The study starts every
     strategy with random pairs, so it says nothing of the first batch: that is
     `benchmarks/first_batch.py`.
 
@@ -155,11 +156,11 @@ def settled_share(design):
     return float(np.clip(settled / lengths.mean(), 0, 1))  # the trace of A⁻¹ A is r
 
 
-def tail_weight(design):
-    """Mardia's kurtosis of the candidates' differences, as a multiple of a Gaussian's.
+def outlying_share(design):
+    """Share of the candidates' differences that are outlying, by Tukey's upper fence.
 
-    With ℓ = xᵀ A⁻¹ x and A the second moment of the differences, which span r
-    dimensions, E[ℓ] is r, and E[ℓ²] / E[ℓ]² · r / (r + 2) is 1 for Gaussian ones.
+    With ℓ = xᵀ A⁻¹ x and A the second moment of the differences, those with log ℓ above
+    the upper quartile by more than 1.5 times the distance between the quartiles.
 
     Parameters
     ----------
@@ -168,21 +169,20 @@ def tail_weight(design):
 
     Returns
     -------
-    weight : float
-        1 for Gaussian tails, more for heavier ones, and 1 where all pairs are equal.
+    share : float
+        .001 or less for Gaussian differences, and 0 where all pairs are equal.
 
     References
     ----------
-    .. [1] Mardia, "Measures of multivariate skewness and kurtosis with applications",
-       Biometrika 57, 1970.
+    .. [1] Tukey, "Exploratory data analysis", 1977.
     """
-    lengths = bulk(design, 1, 0.5)[0]
-    if lengths is None or not (lengths > 1e-20).any():
-        return 1.0
-    rank = lengths.mean()
+    lengths = design.lengths
     # Pairs of equal items teach nothing, and say nothing about the tails.
-    lengths = lengths[lengths > 1e-20]
-    return float(np.mean((lengths / lengths.mean()) ** 2) * rank / (rank + 2))
+    logs = np.log(lengths[lengths > 1e-20])
+    if not len(logs):
+        return 0.0
+    lower, upper = np.quantile(logs, (0.25, 0.75))
+    return float(np.mean(logs > upper + 1.5 * (upper - lower)))
 
 
 _EVERY_PAIR = {greedy_d_optimal: greedy_d_every_pair, v_optimal: v_every_pair}
@@ -190,33 +190,30 @@ _EVERY_PAIR = {greedy_d_optimal: greedy_d_every_pair, v_optimal: v_every_pair}
 
 def _rule(design, n_pairs):
     """The design and the rule to use on it, its parameters, and the reason in words."""
-    bound = {"bound": BOUND} if _crosses_groups(design) else {}
-    if design.is_cold:
-        why = "v_optimal: no answers yet, so a label-free batch that covers the target"
-        return _aimed(design), v_optimal, bound, why
-    if n_pairs >= MOST * design.n_pairs:
+    if not design.is_cold and n_pairs >= MOST * design.n_pairs:
         why = f"random: {n_pairs} of {design.n_pairs} pairs leave little to choose"
         return design, random, {}, why
-    share = settled_share(design)
+    share = 0.0 if design.is_cold else settled_share(design)
     settled = f"the answers settle {share:.0%} of the directions"
-    if share < DESIGN and not _has_few_groups(design):
-        why = f"v_optimal: {settled}, less than {DESIGN:.0%}, so cover the target"
-        return _aimed(design), v_optimal, bound, why
-    if share < LEAN:
-        why = f"random: {settled}, less than {LEAN:.0%}, and groups are few"
-        return design, random, {}, why
+    if share < DESIGN and _has_few_groups(design) and not design.is_cold:
+        rule = random if share < LEAN else tournament_d_optimal
+        return design, rule, {}, f"{rule.__name__}: {settled}, and groups are few"
+    outlying = outlying_share(design)
+    params, left_out = {"eligible": 1.0}, "so none is"
+    if outlying > FEW_OUTLYING:
+        params, left_out = {"eligible": "auto"}, "and those far out are"
+    bulk = f"{outlying:.1%} of the differences are outlying, {left_out} left out"
     if share < DESIGN:
-        why = f"tournament_d_optimal: {settled}, and groups are few"
-        return design, tournament_d_optimal, {}, why
-    tails = tail_weight(design)
-    is_light = tails <= LIGHT_TAILS
+        if _crosses_groups(design):
+            params["bound"] = BOUND
+        start = (
+            "no answers yet" if design.is_cold else f"{settled}, less than {DESIGN:.0%}"
+        )
+        why = f"v_optimal: {start}, so cover the target; {bulk}"
+        return _aimed(design), v_optimal, params, why
     rule = v_optimal if _has_target(design) else greedy_d_optimal
-    why = (
-        f"{rule.__name__}: {settled}, at least {DESIGN:.0%}. The tails of the "
-        f"differences are {'light, nobody is' if is_light else 'heavy, and they are'} "
-        f"left out (kurtosis {tails:.2f} of 1 for Gaussian ones)"
-    )
-    return design, rule, {"eligible": 1.0 if is_light else "auto"}, why
+    why = f"{rule.__name__}: {settled}, at least {DESIGN:.0%}; {bulk}"
+    return design, rule, params, why
 
 
 def _has_few_groups(design):
