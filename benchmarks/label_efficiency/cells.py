@@ -10,6 +10,7 @@ from label_efficiency.config import N_CANDIDATES, ROUNDS
 from label_efficiency.paper_model import PaperModel
 from label_efficiency.worlds import make_world
 from skarm import ActiveComparisonSampler, BradleyTerryRegressor, Comparisons
+from skarm.strategies import get_strategy, strategy_table
 
 __all__ = ["CEILING", "run_cell"]
 
@@ -49,6 +50,7 @@ def _loop(world, recipe, strategy, seed):
     rounds = [n for n in recipe.get("rounds", ROUNDS) if n <= (world.n_labels or n)]
     n_candidates = recipe.get("n_candidates", N_CANDIDATES)
     asked, y, model, rows = np.empty((0, 2), dtype=np.intp), np.empty(0), None, []
+    starts_itself = recipe["model"] != "paper" and _needs_no_model(strategy)
     # What is offered does not depend on the strategy, but for what was asked before.
     rng = np.random.RandomState(seed)
     for turn, n_labels in enumerate(rounds):
@@ -56,7 +58,8 @@ def _loop(world, recipe, strategy, seed):
         prompts = recipe.get("n_prompts_offered")
         offered = _offer(world, n_candidates, offer_rng, asked, prompts)
         sampler = ActiveComparisonSampler(
-            strategy if model is not None else "random", random_state=1000 * seed + turn
+            strategy if model is not None or starts_itself else "random",
+            random_state=1000 * seed + turn,
         )
         n_pairs = min(n_labels - len(asked), len(offered))
         started = time.perf_counter()
@@ -68,6 +71,11 @@ def _loop(world, recipe, strategy, seed):
         model, seconds = _fit(_model(recipe, seed), comparisons, y)
         rows.append(_row(len(asked), world, model, seconds, query_seconds))
     return rows
+
+
+def _needs_no_model(strategy):
+    facts = strategy_table("frame").set_index("name")
+    return not facts["needs_model"][get_strategy(strategy).__name__]
 
 
 def _fit(model, comparisons, y):

@@ -1,6 +1,8 @@
 """What the study runs. Change it here; cells that are done are not run again."""
 
-#: Labels after which a model is fitted and judged; the first round is random.
+#: Labels after which a model is fitted and judged. The first round is chosen without a
+#: model: as a user would get it by rules that need none, else at random. In the paper's
+#: recipes it is random, as in the paper.
 ROUNDS = (50, 100, 150, 200, 300, 400, 600, 800, 1000)
 #: Where recorded answers are fewer, the rounds stop at this share of them.
 REPLAY_SHARE = 0.6
