@@ -27,6 +27,7 @@ WORLDS = {
     "pca T=1": dict(kind="features", key="X_pca", temperature=1.0),
     "pca across": dict(kind="features", key="X_pca", temperature=3.0, scope="across"),
     "text": dict(kind="text", temperature=3.0),
+    "sentences": dict(kind="text", temperature=3.0, embedding="sentences"),
     "pca 10% flipped": dict(kind="features", key="X_pca", temperature=3.0, flip=0.10),
     "pca 25% flipped": dict(kind="features", key="X_pca", temperature=3.0, flip=0.25),
     "linear": dict(kind="synthetic", reward="linear"),

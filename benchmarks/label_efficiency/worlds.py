@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import tempfile
 from dataclasses import dataclass
 from functools import cache
 
@@ -13,6 +14,7 @@ from label_efficiency.config import REPLAY_SHARE, SALT, TEST_SHARE
 from skarm import Comparisons
 from skarm.annotators import SimulatedAnnotator
 from skarm.metrics import grouped_spearman, pairwise_accuracy
+from skarm.text import SentenceEmbedder, train_static_embedding
 
 __all__ = ["World", "make_world"]
 
@@ -43,7 +45,7 @@ def make_world(spec, seed, options):
 
 def _features(seed, options, key, temperature, scope="within", flip=0.0):
     table = _table(str(options.features), options.half)
-    X = table["_text"] if key == "text" else table[key]
+    X = table[key]
     across = "golden_adj" if "golden_adj" in table else "golden_wide"
     reward = table["golden_wide" if scope == "within" else across]
     return _rewarded(
@@ -54,12 +56,13 @@ def _features(seed, options, key, temperature, scope="within", flip=0.0):
     )
 
 
-def _text(seed, options, temperature):
+def _text(seed, options, temperature, embedding="words"):
     table = _table(str(options.features), options.half)
     texts = _responses(str(options.responses))
     keys = zip(table["prompt_id"].tolist(), table["model"].tolist(), strict=True)
-    table["_text"] = _embed(tuple(texts[key] for key in keys))
-    return _features(seed, options, "text", temperature)
+    embed = {"words": _embed, "sentences": _embed_sentences}[embedding]
+    table[f"_{embedding}"] = embed(tuple(texts[key] for key in keys))
+    return _features(seed, options, f"_{embedding}", temperature)
 
 
 @cache
@@ -293,6 +296,15 @@ def _embed(texts):
     svd = TruncatedSVD(min(64, counts.shape[1] - 1), random_state=0)
     length = np.log1p([len(text) for text in texts])
     return np.column_stack([length, svd.fit_transform(counts)])
+
+
+@cache
+def _embed_sentences(texts):
+    """A 64-dimensional sentence embedding trained on these texts alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = train_static_embedding(list(texts), f"{folder}/model")
+        embedder = SentenceEmbedder(path, normalize=True, cache=False)
+        return np.asarray(embedder.transform(np.array(texts, dtype=object)))
 
 
 _MAKERS = {

@@ -21,8 +21,8 @@ from skarm.strategies.tournament import tournament_d_optimal
 __all__ = [
     "adaptive",
     "adaptive_every_pair",
-    "outlying_share",
     "settled_share",
+    "tail_weight",
     "within_moment",
 ]
 
@@ -38,8 +38,8 @@ MOST = 1 / 8
 #: the settled share `LEAN` is nothing but. One set of recorded votes on 13 prompts
 #: taught this, where designs lost .03 accuracy to random; no other had so few.
 FEW_GROUPS, LEAN = 30, 1 / 6
-#: Up to this share of outlying differences none is left out.
-FEW_OUTLYING = 0.005
+#: Up to this tail weight no pair is too far out to be asked about.
+LIGHT_TAILS = 1.2
 
 
 @register(
@@ -56,11 +56,11 @@ def adaptive(design, n_pairs, *, rng):
     or there is no model yet, `v_optimal`, aimed at the query's target or else, where
     groups are known, at the pairs inside them; with ``bound=1`` where there are pairs
     across them. From then on `greedy_d_optimal` (or `v_optimal`, if the query has a
-    target). Either leaves no pair out where outlying ones are rare. With a model and
-    fewer than 30 groups, in place of the former: `random`, and from 1/6 on
-    `tournament_d_optimal`, the better of two random pairs. With a model and a batch of
-    an eighth or more of the candidates, `random`. See :func:`settled_share` and
-    :func:`outlying_share`.
+    target). Pairs far out stay eligible where tails are light and no pair crosses
+    groups. With a model and fewer than 30 groups, in place of the former: `random`, and
+    from 1/6 on `tournament_d_optimal`, the better of two random pairs. With a model and
+    a batch of an eighth or more of the candidates, `random`. See :func:`settled_share` and
+    :func:`tail_weight`.
 
     Parameters
     ----------
@@ -156,11 +156,11 @@ def settled_share(design):
     return float(np.clip(settled / lengths.mean(), 0, 1))  # the trace of A⁻¹ A is r
 
 
-def outlying_share(design):
-    """Share of the candidates' differences that are outlying, by Tukey's upper fence.
+def tail_weight(design):
+    """Mardia's kurtosis of the candidates' differences, as a multiple of a Gaussian's.
 
-    With ℓ = xᵀ A⁻¹ x and A the second moment of the differences, those with log ℓ above
-    the upper quartile by more than 1.5 times the distance between the quartiles.
+    With ℓ = xᵀ A⁻¹ x and A the second moment of the differences, which span r
+    dimensions, E[ℓ] is r, and E[ℓ²] / E[ℓ]² · r / (r + 2) is 1 for Gaussian ones.
 
     Parameters
     ----------
@@ -169,20 +169,21 @@ def outlying_share(design):
 
     Returns
     -------
-    share : float
-        .001 or less for Gaussian differences, and 0 where all pairs are equal.
+    weight : float
+        1 for Gaussian tails, more for heavier ones, and 1 where all pairs are equal.
 
     References
     ----------
-    .. [1] Tukey, "Exploratory data analysis", 1977.
+    .. [1] Mardia, "Measures of multivariate skewness and kurtosis with applications",
+       Biometrika 57, 1970.
     """
-    lengths = design.lengths
+    lengths = bulk(design, 1, 0.5)[0]
+    if lengths is None or not (lengths > 1e-20).any():
+        return 1.0
+    rank = lengths.mean()
     # Pairs of equal items teach nothing, and say nothing about the tails.
-    logs = np.log(lengths[lengths > 1e-20])
-    if not len(logs):
-        return 0.0
-    lower, upper = np.quantile(logs, (0.25, 0.75))
-    return float(np.mean(logs > upper + 1.5 * (upper - lower)))
+    lengths = lengths[lengths > 1e-20]
+    return float(np.mean((lengths / lengths.mean()) ** 2) * rank / (rank + 2))
 
 
 _EVERY_PAIR = {greedy_d_optimal: greedy_d_every_pair, v_optimal: v_every_pair}
@@ -198,21 +199,21 @@ def _rule(design, n_pairs):
     if share < DESIGN and _has_few_groups(design) and not design.is_cold:
         rule = random if share < LEAN else tournament_d_optimal
         return design, rule, {}, f"{rule.__name__}: {settled}, and groups are few"
-    outlying = outlying_share(design)
-    params, left_out = {"eligible": 1.0}, "so none is"
-    if outlying > FEW_OUTLYING:
-        params, left_out = {"eligible": "auto"}, "and those far out are"
-    bulk = f"{outlying:.1%} of the differences are outlying, {left_out} left out"
+    crossing, weight = _crosses_groups(design), tail_weight(design)
+    params, left_out = {"eligible": "auto"}, "and are left out"
+    if weight <= LIGHT_TAILS and not crossing:
+        params, left_out = {"eligible": 1.0}, "so none is left out"
+    tails = f"differences far out weigh {weight:.2f} of a Gaussian's, {left_out}"
     if share < DESIGN:
-        if _crosses_groups(design):
+        if crossing:
             params["bound"] = BOUND
         start = (
             "no answers yet" if design.is_cold else f"{settled}, less than {DESIGN:.0%}"
         )
-        why = f"v_optimal: {start}, so cover the target; {bulk}"
+        why = f"v_optimal: {start}, so cover the target; {tails}"
         return _aimed(design), v_optimal, params, why
     rule = v_optimal if _has_target(design) else greedy_d_optimal
-    why = f"{rule.__name__}: {settled}, at least {DESIGN:.0%}; {bulk}"
+    why = f"{rule.__name__}: {settled}, at least {DESIGN:.0%}; {tails}"
     return design, rule, params, why
 
 
