@@ -59,8 +59,8 @@ def adaptive(design, n_pairs, *, rng):
     target). Pairs far out stay eligible where tails are light and no pair crosses
     groups. With a model and fewer than 30 groups, in place of the former: `random`, and
     from 1/6 on `tournament_d_optimal`, the better of two random pairs. With a model and
-    a batch of an eighth or more of the candidates, `random`. See :func:`settled_share` and
-    :func:`tail_weight`.
+    a batch of an eighth or more of the candidates, `random`. See
+    :func:`settled_share` and :func:`tail_weight`.
 
     Parameters
     ----------
