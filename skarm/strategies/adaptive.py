@@ -82,9 +82,7 @@ def adaptive(design, n_pairs, *, rng):
     batch among every pair of a vast pool takes seconds, and ten times as long by V as
     by D. The rules and shares were chosen on the tuning half of the study's prompts and
     models, but for recorded answers and those that ship with skarm, which have no
-    halves. The study starts every
-    strategy with random pairs, so it says nothing of the first batch: that is
-    `benchmarks/first_batch.py`.
+    halves.
 
     References
     ----------

@@ -126,7 +126,9 @@ def v_every_pair(
 
     Notes
     -----
-    Cost and memory: see :func:`skarm._information.all_pairs_v.greedy_v_all_pairs`.
+    Cost and memory: see :func:`skarm._information.all_pairs_v.greedy_v_all_pairs`. With
+    `bound` about twice as long, or four times where long pairs are eligible: a scan
+    finds them by their v, and then weighs them less.
     """
     check_variance(variance)
     if exchange or _is_wide(design):
