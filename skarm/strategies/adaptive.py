@@ -58,9 +58,9 @@ def adaptive(design, n_pairs, *, rng):
     across them. From then on `greedy_d_optimal` (or `v_optimal`, if the query has a
     target). Pairs far out stay eligible where tails are light and no pair crosses
     groups. With a model and fewer than 30 groups, in place of the former: `random`, and
-    from 1/6 on `tournament_d_optimal`, the better of two random pairs. With a model and
-    a batch of an eighth or more of the candidates, `random`. See
-    :func:`settled_share` and :func:`tail_weight`.
+    from 1/6 on `tournament_d_optimal`, the better of two random pairs. For a batch of an
+    eighth or more of the candidates, `random` in any case. See :func:`settled_share`
+    and :func:`tail_weight`.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ _EVERY_PAIR = {greedy_d_optimal: greedy_d_every_pair, v_optimal: v_every_pair}
 
 def _rule(design, n_pairs):
     """The design and the rule to use on it, its parameters, and the reason in words."""
-    if not design.is_cold and n_pairs >= MOST * design.n_pairs:
+    if n_pairs >= MOST * design.n_pairs:
         why = f"random: {n_pairs} of {design.n_pairs} pairs leave little to choose"
         return design, random, {}, why
     share = 0.0 if design.is_cold else settled_share(design)

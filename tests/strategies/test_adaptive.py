@@ -215,8 +215,9 @@ def test_where_most_is_asked_at_once_it_is_random():
     pool, model = answered(light(), 100, 1e4)
     pool, auto = pool[:160], ActiveComparisonSampler(random_state=0)
     chance = ActiveComparisonSampler("random", random_state=0)
-    for n_pairs, is_random in ((20, True), (19, False)):
-        found = auto.query(pool, estimator=model, n_pairs=n_pairs)
-        assert auto.explain_["why"].startswith("random: 20 of 160") == is_random
-        same = found == chance.query(pool, estimator=model, n_pairs=n_pairs)
-        assert same.all() == is_random
+    for known in (model, None):
+        for n_pairs, is_random in ((20, True), (19, False)):
+            found = auto.query(pool, estimator=known, n_pairs=n_pairs)
+            assert auto.explain_["why"].startswith("random: 20 of 160") == is_random
+            same = found == chance.query(pool, estimator=known, n_pairs=n_pairs)
+            assert same.all() == is_random
