@@ -58,8 +58,8 @@ def adaptive(design, n_pairs, *, rng):
     across them. From then on `greedy_d_optimal` (or `v_optimal`, if the query has a
     target). Pairs far out stay eligible where tails are light and no pair crosses
     groups. With a model and fewer than 30 groups, in place of the former: `random`, and
-    from 1/6 on `tournament_d_optimal`, the better of two random pairs. For a batch of an
-    eighth or more of the candidates, `random` in any case. See :func:`settled_share`
+    from 1/6 on `tournament_d_optimal`, the better of two random pairs. For a batch of
+    an eighth or more of the candidates, `random` in any case. See :func:`settled_share`
     and :func:`tail_weight`.
 
     Parameters
