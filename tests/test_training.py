@@ -227,6 +227,31 @@ def test_the_layers_kept_are_those_with_the_best_held_out_loss():
     assert kept <= history.min() + training.MIN_PROGRESS
 
 
+@pytest.mark.parametrize("activation", ["gelu", "relu", "tanh"])
+@pytest.mark.parametrize("sizes", [(8,), (8, 5, 6)])
+def test_the_gradient_written_out_is_that_of_autograd(activation, sizes):
+    items, pairs, y, _ = problem()
+    weights = np.random.default_rng(5).random(200)
+    generator = torch.Generator().manual_seed(1)
+    layers = init_layers([items.shape[1], *sizes], generator, torch.float64)
+    coef = torch.randn(sizes[-1], generator=generator, dtype=torch.float64)
+    parameters = [tensor for layer in layers for tensor in layer] + [coef]
+    part = training._part(torch.as_tensor(items), pairs, y, weights, weights > 0.3)
+    network = training._Network(parameters, activation, CPU)
+    found = network.split(network.gradient(part))
+
+    for tensor in parameters:
+        tensor.requires_grad_()
+    rewards = embed(part.items, layers, activation) @ coef
+    logits = rewards[part.pairs[0]] - rewards[part.pairs[1]]
+    loss = torch.nn.functional.softplus(logits) - part.y * logits
+    loss = (part.weights * loss).mean()
+    loss.backward()
+    assert network.loss(part) == pytest.approx(loss.item(), rel=1e-12)
+    for tensor, gradient in zip(parameters, found, strict=True):
+        torch.testing.assert_close(gradient, tensor.grad, rtol=1e-9, atol=1e-12)
+
+
 def test_held_out_comparisons_stop_training_and_teach_nothing():
     items, pairs, y, weights = problem()
     mask = every_third(pairs)

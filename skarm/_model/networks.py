@@ -12,6 +12,7 @@ import torch
 
 __all__ = [
     "ACTIVATIONS",
+    "SLOPES",
     "embed",
     "embed_arrays",
     "init_layers",
@@ -23,6 +24,12 @@ ACTIVATIONS = {
     "gelu": torch.nn.functional.gelu,
     "relu": torch.nn.functional.relu,
     "tanh": torch.tanh,
+}
+#: The gradient of a loss before an activation, from that after it, input and output.
+SLOPES = {
+    "gelu": lambda back, x, out: torch.ops.aten.gelu_backward(back, x),
+    "relu": lambda back, x, out: back * (out > 0),
+    "tanh": lambda back, x, out: back * (1 - out * out),
 }
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from skarm._model.networks import embed, init_layers, to_torch
+from skarm._model.networks import ACTIVATIONS, SLOPES, embed, init_layers, to_torch
 
 __all__ = ["TrainedLayers", "canonical_comparisons", "held_out", "train_layers"]
 
@@ -156,60 +156,120 @@ def train_layers(
         parameters = [tensor for layer in layers for tensor in layer] + [coef]
     else:
         parameters = [torch.as_tensor(a.copy(), dtype=x.dtype) for a in initial]
-    parameters = [p.to(device).requires_grad_() for p in parameters]
-    hidden = list(zip(parameters[:-1:2], parameters[1:-1:2], strict=True))
-    optimizer = torch.optim.AdamW(
-        parameters, lr=learning_rate, weight_decay=weight_decay, fused=True
-    )
+    network = _Network(parameters, activation, device)
+    descend = _AdamW(network.vector, learning_rate, weight_decay)
     train, test = (_part(x, pairs, y, weights, rows) for rows in (~mask, mask))
-
-    def loss(part):
-        rewards = embed(part.items, hidden, activation) @ parameters[-1]
-        first, second = part.pairs
-        logits = rewards.index_select(0, first) - rewards.index_select(0, second)
-        return torch.nn.functional.binary_cross_entropy_with_logits(
-            logits, part.y, weight=part.weights
-        )
-
+    test = test.compact()
     best, best_loss, since, history = None, np.inf, 0, []
     n_train = len(train.y)
     if batch_size == "auto":
         batch_size = 1024 if n_train > 8192 else 128
     n_batches = -(-n_train // batch_size)
+    train = train.compact() if n_batches == 1 else train
     converged, n_iter = False, 0
     bar = _bar(max_iter, progress)
     for n_iter in range(1, max_iter + 1):  # noqa: B007 (read after the loop)
         for batch in train.batches(n_batches, generator):
-            optimizer.zero_grad(set_to_none=True)
-            loss(batch).backward()
-            optimizer.step()
+            descend(network.gradient(batch))
         bar.update()
         if not mask.any():
             continue
-        with torch.no_grad():
-            current = loss(test).item()
+        current = network.loss(test)
         history.append(current)
         if current < best_loss - MIN_PROGRESS:
             best_loss, since = current, 0
-            best = [p.detach().clone() for p in parameters]
+            best = network.vector.clone()
         else:
             since += 1
         if since >= n_iter_no_change or current > best_loss + MEMORIZING:
             converged = True
             break
     bar.close()
-    final = best or [p.detach() for p in parameters]
-    arrays = [p.cpu().numpy() for p in final]
+    final = network.vector if best is None else best
+    arrays = [view.numpy() for view in network.split(final.cpu())]
     layers = list(zip(arrays[:-1:2], arrays[1:-1:2], strict=True))
     return TrainedLayers(
         layers, arrays[-1], n_iter, converged or not mask.any(), history
     )
 
 
+class _Network:
+    """Parameters and their gradient, each in one vector: a step of Adam is one kernel.
+
+    The gradient is written out, because for so few layers of so little width autograd
+    takes as long as the arithmetic.
+    """
+
+    def __init__(self, parameters, activation, device):
+        self.shapes = [p.shape for p in parameters]
+        self.activation = activation
+        self.vector = torch.cat([p.reshape(-1) for p in parameters]).to(device)
+        self.slope = torch.empty_like(self.vector)
+        *hidden, self.coef = self.split(self.vector)
+        self.hidden = list(zip(hidden[::2], hidden[1::2], strict=True))
+        *slopes, self.coef_slope = self.split(self.slope)
+        self.slopes = list(zip(slopes[::2], slopes[1::2], strict=True))
+
+    def split(self, vector):
+        """Weights, biases, ..., and the last layer, as views."""
+        parts = vector.split([shape.numel() for shape in self.shapes])
+        return [
+            part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)
+        ]
+
+    def loss(self, part):
+        """Negative log-likelihood, nats per comparison."""
+        with torch.no_grad():
+            rewards = embed(part.items, self.hidden, self.activation) @ self.coef
+            return torch.nn.functional.binary_cross_entropy_with_logits(
+                part.gap(rewards), part.y, weight=part.weights
+            ).item()
+
+    def gradient(self, part):
+        """Of the loss, by backpropagation; overwritten by the next."""
+        inputs, sums = [part.items], []
+        for weight, bias in self.hidden:
+            sums.append(torch.addmm(bias, inputs[-1], weight.T))
+            inputs.append(ACTIVATIONS[self.activation](sums[-1]))
+        residual = torch.sigmoid(part.gap(inputs[-1] @ self.coef)) - part.y
+        flow = part.flow(residual * part.weights / len(part.y))
+        torch.mv(inputs[-1].T, flow, out=self.coef_slope)
+        back = torch.outer(flow, self.coef)
+        for k in reversed(range(len(sums))):
+            back = SLOPES[self.activation](back, sums[k], inputs[k + 1])
+            torch.mm(back.T, inputs[k], out=self.slopes[k][0])
+            torch.sum(back, 0, out=self.slopes[k][1])
+            if k:
+                back = back @ self.hidden[k][0]
+        return self.slope
+
+
+class _AdamW:
+    """Adam with decoupled weight decay, as torch has it, on one vector.
+
+    That of torch takes longer to call than this to compute, and a second to import.
+    """
+
+    def __init__(self, vector, learning_rate, weight_decay):
+        self.vector, self.rate, self.decay = vector, learning_rate, weight_decay
+        self.mean, self.square = torch.zeros_like(vector), torch.zeros_like(vector)
+        self.n_steps = 0
+
+    def __call__(self, gradient, betas=(0.9, 0.999), eps=1e-8):
+        """Take a step."""
+        self.n_steps += 1
+        of_mean, of_square = (1 - beta**self.n_steps for beta in betas)
+        self.vector.mul_(1 - self.rate * self.decay)
+        self.mean.lerp_(gradient, 1 - betas[0])
+        self.square.mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
+        scale = self.square.sqrt().div_(of_square**0.5).add_(eps)
+        self.vector.addcdiv_(self.mean, scale, value=-self.rate / of_mean)
+
+
 def _part(x, pairs, y, weights, rows):
     pairs, y, weights = pairs[rows], y[rows], weights[rows]
     weights = weights / weights.mean() if rows.any() else weights
-    return _Part.of(
+    return _Part(
         x,
         to_torch(pairs.T, x.device),
         to_torch(y, x.device, x.dtype),
@@ -218,20 +278,19 @@ def _part(x, pairs, y, weights, rows):
 
 
 class _Part(NamedTuple):
-    """Comparisons as tensors, with only the items they name."""
+    """Comparisons as tensors."""
 
     items: torch.Tensor  # (n_items, n_features)
     pairs: torch.Tensor  # (2, n_pairs)
     y: torch.Tensor
     weights: torch.Tensor  # their mean over all batches is 1
 
-    @classmethod
-    def of(cls, items, pairs, y, weights):
-        """Drop the items that no pair names, unless they are few anyway."""
-        if len(items) > pairs.shape[1]:
-            used, pairs = torch.unique(pairs, return_inverse=True)
-            items = items[used]
-        return cls(items, pairs, y, weights)
+    def compact(self):
+        """Without the items that no pair names, unless they are few anyway."""
+        if len(self.items) <= self.pairs.shape[1]:
+            return self
+        used, pairs = torch.unique(self.pairs, return_inverse=True)
+        return self._replace(items=self.items[used], pairs=pairs)
 
     def batches(self, n_batches, generator):
         """Itself, or a shuffled partition of it."""
@@ -240,9 +299,19 @@ class _Part(NamedTuple):
             return
         order = torch.randperm(len(self.y), generator=generator).to(self.y.device)
         for rows in order.tensor_split(n_batches):
-            yield _Part.of(
-                *(self.items, self.pairs[:, rows], self.y[rows], self.weights[rows])
-            )
+            batch = self.pairs[:, rows], self.y[rows], self.weights[rows]
+            yield _Part(self.items, *batch).compact()
+
+    def gap(self, rewards):
+        """Logits: the reward of the first item less that of the second."""
+        first, second = self.pairs
+        return rewards.index_select(0, first) - rewards.index_select(0, second)
+
+    def flow(self, values):
+        """What an item gains as first, less what it gains as second."""
+        first, second = self.pairs
+        flow = values.new_zeros(len(self.items)).index_add_(0, first, values)
+        return flow.index_add_(0, second, values, alpha=-1)
 
 
 def _bar(total, progress):
