@@ -108,7 +108,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     head_coefs_ : ndarray of shape (n_heads, n_embedding) or None
         Last layers of the ensemble; None without.
     log_evidence_ : float
-        Laplace log marginal likelihood at `alpha_`; NaN for a given `alpha`.
+        Laplace log evidence at `alpha_`, to 1e-6 nats a comparison; NaN if it is given.
     n_iter_ : int
         Newton iterations over the whole search for alpha, or epochs.
     hidden_coefs_, hidden_intercepts_ : list of ndarray

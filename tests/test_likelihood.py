@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 from scipy.special import expit
 
-from skarm._model.likelihood import BradleyTerryLoss, information
+from skarm._model.likelihood import BradleyTerryLoss, Hessian, information
 
 LABELS = ["hard", "soft", "ties"]
 SCALES = [1e-3, 1.0, 30.0]
@@ -140,3 +140,19 @@ def test_certain_logits_neither_overflow_nor_lose_the_loss():
     np.testing.assert_array_equal(loss.information(w), [[0.0]])
     loss = BradleyTerryLoss(*data, np.array([1.0]), np.ones(1))
     assert loss.value(w, 0.0) == 0.0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [0, 1, 7, 300])
+def test_a_factor_solves_the_system_it_was_made_of(n, dtype):
+    rng = np.random.default_rng(n)
+    rows, gradient = rng.standard_normal((n, n + 5)), rng.standard_normal(n)
+    matrix = (rows @ rows.T / (n + 1)).astype(dtype)
+    for root in (None, 0.5 + rng.random(n)):
+        step = Hessian(matrix, root).factor(0.3).solve(gradient)
+        scale = np.ones(n) if root is None else root
+        # (S K S + alpha I) (step / root) = gradient / root
+        image = (matrix + 0.3 * np.eye(n)) @ (step / scale)
+        np.testing.assert_allclose(
+            image, gradient / scale, atol=2e4 * np.finfo(dtype).eps
+        )

@@ -172,7 +172,7 @@ def test_fewer_comparisons_than_features_are_fitted_as_if_nothing_were_reduced(a
         found = maximize_evidence(full, np.zeros(450), 1e-7, 100)
         assert np.log(reduced.alpha / found.alpha) == pytest.approx(0, abs=0.02)
         exact = log_evidence(items, pairs, y, c, reduced.alpha, reduced.coef)
-        assert reduced.log_evidence == pytest.approx(exact, rel=1e-9)
+        assert reduced.log_evidence == pytest.approx(exact, abs=1e-6 * len(y))
     expected = newton(full, np.zeros(450), reduced.alpha, 1e-9, 100)
     np.testing.assert_allclose(reduced.coef, expected.coef, atol=1e-9)
     np.testing.assert_allclose(

@@ -74,7 +74,8 @@ def maximize_evidence(loss, start, threshold, max_iter):
     Returns
     -------
     evidence : Evidence
-        Exact at its alpha.
+        The minimum at its alpha, and the evidence there; of a dual loss with Hessians
+        in float32 the latter is within 1e-6 nats a comparison.
     """
     search = _Search(loss, start, max_iter)
     strongest, weakest = (np.log(search.scale / sd**2) for sd in PRIOR_SD_RANGE)
@@ -218,6 +219,6 @@ class _Search:
             *(self.loss, found.coef, alpha, threshold, self.max_iter), known=found
         )
         if not self.loss.is_large:
-            found = with_hessian(self.loss, found, alpha)
+            found = with_hessian(self.loss.with_rough_hessians(alpha), found, alpha)
         value = self.log_evidence(found, log_alpha)
         return Evidence(float(alpha), value, found, self.n_iter + found.n_iter)

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor, get_blas_funcs
 from scipy.special import expit
 
 __all__ = [
@@ -142,11 +142,14 @@ class Factor(NamedTuple):
 
     def solve(self, gradient):
         """Newton's step."""
-        if self.root is None:
-            return cho_solve((self.lower, True), gradient, check_finite=False)
-        right = (gradient / self.root).astype(self.lower.dtype, copy=False)
-        step = cho_solve((self.lower, True), right, check_finite=False)
-        return self.root * step
+        if not len(gradient):
+            return gradient
+        right = gradient if self.root is None else gradient / self.root
+        right = right.astype(self.lower.dtype, copy=False)
+        # cho_solve is made for many right sides, and slow for one.
+        (trsv,) = get_blas_funcs(["trsv"], [self.lower])
+        step = trsv(self.lower, trsv(self.lower, right, lower=1), lower=1, trans=1)
+        return step if self.root is None else self.root * step
 
     def half_log_det(self):
         """Half the log determinant of the factored matrix."""
