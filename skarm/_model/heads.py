@@ -10,10 +10,11 @@ open, the anchor does: where there are no answers a head is a draw from the prio
 """
 
 import numpy as np
+from scipy import sparse
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from scipy.optimize import minimize
 
-from skarm._model.likelihood import BradleyTerryLoss
+from skarm._model.likelihood import LARGE, BradleyTerryLoss
 
 __all__ = ["fit_heads"]
 
@@ -23,7 +24,7 @@ def fit_heads(items, pairs, y, weights, fit, information, *, n_heads, rng, tol=1
 
     Parameters
     ----------
-    items : ndarray or CSR of shape (n_items, d), float64
+    items : ndarray or CSR of shape (n_items, d)
         Embedding of each item, once.
     pairs : ndarray of shape (n_pairs, 2)
         First and second item of each comparison.
@@ -59,6 +60,8 @@ def fit_heads(items, pairs, y, weights, fit, information, *, n_heads, rng, tol=1
        approximately Bayesian ensembling", AISTATS 2020, for the anchors.
     """
     coef, alpha, d = fit.coef, fit.alpha, len(fit.coef)
+    if not sparse.issparse(items) and items.size <= LARGE:
+        items = items.astype(np.float64, copy=False)
     lower = None
     if information is not None:
         try:

@@ -60,13 +60,15 @@ def prepare(items, pairs, y, weights):
     -------
     items, pairs, y, weights
         Without repetitions; the items in float64 about their mean, unless they are
-        large, which are used as they are.
+        large, or only their differences are needed: then they stay as they are.
     """
+    pairs, y, weights = aggregate(pairs, y, weights, items.shape[0])
     if sparse.issparse(items):
         items = items.astype(np.float64)
-    elif items.size <= LARGE:  # the same differences, with less rounding
+    elif items.size <= LARGE and not _in_dual(items, pairs):
+        # The same differences, with less rounding.
         items = items - items.mean(axis=0, dtype=np.float64)
-    return items, *aggregate(pairs, y, weights, items.shape[0])
+    return items, pairs, y, weights
 
 
 def fit_linear(
@@ -76,8 +78,8 @@ def fit_linear(
 
     Parameters
     ----------
-    items : ndarray or CSR of shape (n_items, n_features), float64
-        Each item once.
+    items : ndarray or CSR of shape (n_items, n_features)
+        Each item once, as :func:`prepare` leaves them.
     pairs : ndarray of shape (n_pairs, 2)
         First and second item of each comparison.
     y, weights : ndarray of shape (n_pairs,)
@@ -203,13 +205,13 @@ def _alpha_of_subset(items, pairs, y, weights, tol, max_iter):
 def _coordinates(items, pairs, y, weights):
     """Loss in the smallest coordinates, with the maps back to and from features."""
     (n_items, n_features), n_pairs = items.shape, len(pairs)
-    if n_pairs <= min(n_items, n_features, MAX_DENSE):
+    if _in_dual(items, pairs):
         return _dual(items, pairs, y, weights)
     if n_items < n_features and n_items <= MAX_DENSE:
         return _span(items, pairs, y, weights)
     rows, ends = items, pairs
     if n_pairs <= n_items or n_pairs * n_features <= SMALL:
-        rows, ends = items[pairs[:, 0]] - items[pairs[:, 1]], None
+        rows, ends = _differences(items, pairs), None
 
     def expand(coef):
         return coef
@@ -220,9 +222,14 @@ def _coordinates(items, pairs, y, weights):
     return BradleyTerryLoss(rows, ends, y, weights), expand, contract
 
 
+def _in_dual(items, pairs):
+    """Whether comparisons are fewer than items and features."""
+    return len(pairs) <= min(*items.shape, MAX_DENSE)
+
+
 def _dual(items, pairs, y, weights):
     """One coordinate per comparison."""
-    rows = items[pairs[:, 0]] - items[pairs[:, 1]]
+    rows = _differences(items, pairs)
     kernel = rows @ rows.T
     kernel = kernel.toarray() if sparse.issparse(kernel) else kernel
     loss = DualLoss(kernel, y, weights, rows)
@@ -236,6 +243,13 @@ def _dual(items, pairs, y, weights):
         return -loss.residual(rows @ coef) / alpha  # as it is at the solution
 
     return loss, expand, contract
+
+
+def _differences(items, pairs):
+    first, second = (items[ends] for ends in pairs.T)
+    if sparse.issparse(items):
+        return first - second
+    return np.subtract(first, second, dtype=np.float64)
 
 
 def _span(items, pairs, y, weights):

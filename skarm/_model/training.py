@@ -54,16 +54,22 @@ def canonical_comparisons(items, pairs, y, weights):
     """
     # + 0.0 turns -0.0 into 0.0, so that equal rows are equal byte for byte.
     rows = np.ascontiguousarray(items + 0.0)
-    keys = rows.view([("", f"V{rows.itemsize * rows.shape[1]}")]).reshape(-1)
-    _, source, code = np.unique(keys, return_index=True, return_inverse=True)
-    pairs = code.reshape(-1)[pairs]
+    keys = rows.view(f"V{rows.itemsize * rows.shape[1]}")[:, 0]
+    order = np.argsort(keys, kind="stable")
+    rows = rows[order]
+    is_new = np.ones(len(rows), dtype=bool)
+    is_new[1:] = (rows[1:] != rows[:-1]).any(axis=1)
+    code = np.empty(len(rows), dtype=np.intp)
+    code[order] = np.cumsum(is_new) - 1
+    rows, source = (rows, order) if is_new.all() else (rows[is_new], order[is_new])
+    pairs = code[pairs]
     flip = pairs[:, 0] > pairs[:, 1]
     pairs, y = np.sort(pairs, axis=1), np.where(flip, 1 - y, y)
     pairs, y, weights = (a[pairs[:, 0] != pairs[:, 1]] for a in (pairs, y, weights))
     pairs, code = np.unique(pairs, axis=0, return_inverse=True)
     code = code.reshape(-1)
     total = np.bincount(code, weights)
-    return rows[source], pairs, np.bincount(code, weights * y) / total, total, source
+    return rows, pairs, np.bincount(code, weights * y) / total, total, source
 
 
 def held_out(pairs, item_groups, fraction, rng):
