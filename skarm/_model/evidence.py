@@ -11,7 +11,7 @@ log-normal prior; a hundred answers outweigh it.
 from typing import NamedTuple
 
 import numpy as np
-from scipy.interpolate import CubicHermiteSpline
+from scipy.interpolate import BPoly, CubicHermiteSpline
 
 from skarm._model.likelihood import Hessian
 from skarm._model.newton import Minimum, descend, newton
@@ -30,6 +30,7 @@ HOPELESS = 10.0
 ENOUGH = 4e-9
 #: log alpha is known to within this when the search ends.
 RESOLUTION = 0.02
+TINY = np.finfo(float).tiny
 
 
 class Evidence(NamedTuple):
@@ -47,6 +48,7 @@ class _Point(NamedTuple):
     log_alpha: float
     objective: float
     ceiling: float  # -f(ŵ), above which no stronger prior can come
+    bends: tuple  # its first and second derivative by log alpha
     coef: np.ndarray
     slope: np.ndarray  # d ŵ / d log alpha
     hessian: Hessian | None  # kept of large losses
@@ -57,7 +59,7 @@ def maximize_evidence(loss, start, threshold, max_iter):
 
     The objective is evaluated on a grid from its middle outwards, each fit starting
     where the solutions of its neighbors and their tangents point, and at the maximum of
-    the polynomial through the five nearest values until that stays. It may have several
+    an interpolation until that stays. It may have several
     maxima: a grid point is left out only if it cannot win, because f(ŵ) grows with
     alpha and so -f(ŵ) bounds the evidence of all stronger priors, or if weaker priors
     are hopeless already.
@@ -152,7 +154,13 @@ class _Search:
         # (H + alpha I) d ŵ / d log alpha = -alpha ŵ
         slope = -found.factor.solve(alpha * found.coef)
         hessian = found.hessian if self.loss.is_large else None
-        point = _Point(log_alpha, objective, -found.value, found.coef, slope, hessian)
+        # By -alpha/2 ‖ŵ‖², because ŵ is a minimum.
+        fall = alpha / 2 * self.loss.inner(found.coef, found.coef, found.logits)
+        cross = alpha * self.loss.inner(slope, found.coef, found.logits)
+        point = _Point(
+            *(log_alpha, objective, -found.value, (-fall, -fall - cross)),
+            *(found.coef, slope, hessian),
+        )
         self.points.append(point)
         if self.best is point:
             self.found = found._replace(hessian=hessian)
@@ -197,11 +205,8 @@ class _Search:
             t = np.array([point.log_alpha for point in points])
             rank = int(np.flatnonzero(t == best)[0])
             low, high = t[max(rank - 1, 0)], t[min(rank + 1, len(t) - 1)]
-            near = np.argsort(np.abs(t - best))[:5]
-            heights = np.array([points[k].objective for k in near])
-            curve = np.polyfit(t[near] - best, heights - heights[0], len(near) - 1)
             fine = np.linspace(low, high, 401)
-            peak = fine[np.argmax(np.polyval(curve, fine - best))]
+            peak = fine[np.argmax(self.interpolate(points, best, fine))]
             if abs(peak - best) < RESOLUTION:
                 if high - low < 3:
                     break
@@ -210,6 +215,23 @@ class _Search:
                 downward = points[max(rank - 1, 0)].objective
                 peak = best + 0.5 * (high - best if upward > downward else low - best)
             self.evaluate(peak)
+
+    def interpolate(self, points, best, log_alpha):
+        """The objective between sorted points.
+
+        The loss has known derivatives. The rest, Σ log(1 + h / alpha) / 2 over the
+        eigenvalues h of the Hessian, is nearly a power of alpha.
+        """
+        t = np.array([point.log_alpha for point in points])
+        ceiling = BPoly.from_derivatives(
+            t, [(point.ceiling, *point.bends) for point in points]
+        )
+        near = np.argsort(np.abs(t - best))[:5]
+        occam = [points[k].ceiling - points[k].objective for k in near]
+        occam = np.maximum(occam + self.log_prior(t[near]), TINY)
+        power = np.polyfit(t[near] - best, np.log(occam), len(near) - 1)
+        occam = np.exp(np.polyval(power, log_alpha - best))
+        return ceiling(log_alpha) - occam + self.log_prior(log_alpha)
 
     def finish(self, threshold):
         """Converge at the best alpha, and evaluate its evidence exactly."""

@@ -18,7 +18,7 @@ __all__ = ["TrainedLayers", "canonical_comparisons", "held_out", "train_layers"]
 #: An epoch counts as progress when the held-out loss (nats per comparison) falls by it.
 MIN_PROGRESS = 1e-3
 #: Held-out loss this far above its best, in nats, means that answers are memorized.
-MEMORIZING = 0.1
+MEMORIZING = 0.05
 
 
 class TrainedLayers(NamedTuple):
