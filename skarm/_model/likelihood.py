@@ -292,20 +292,20 @@ class BradleyTerryLoss(_Outcomes):
         """Inner product of coefficients."""
         return left @ right
 
-    def without(self, mask, coef):
-        """The loss of the comparisons outside a mask, and where to start on it."""
-        ends = None if self.pairs is None else self.pairs[~mask]
-        rows = self.items[~mask] if ends is None else self.items
-        rest = BradleyTerryLoss(rows, ends, self.y[~mask], self.weights[~mask])
-        return rest, coef
+    def first(self, n_pairs, minimum):
+        """The loss of the first comparisons, and what is nearly its minimum."""
+        ends = None if self.pairs is None else self.pairs[:n_pairs]
+        rows = self.items[:n_pairs] if ends is None else self.items
+        y, weights = self.y[:n_pairs], self.weights[:n_pairs]
+        return BradleyTerryLoss(rows, ends, y, weights), minimum
 
     def with_rough_hessians(self, alpha):
         """The same loss: its Hessians are already as rough as they may be."""
         return self
 
-    def logits_of(self, mask, coef):
-        """Logits of the comparisons in a mask by coefficients fitted without them."""
-        return self.logits(coef)[mask]
+    def logits_after(self, n_pairs, coef):
+        """Logits of the others by coefficients fitted to the first comparisons."""
+        return self.logits(coef)[n_pairs:]
 
     def size(self, gradient):
         """The largest entry of a gradient."""
@@ -444,15 +444,20 @@ class DualLoss(_Outcomes):
         """Inner product of the coefficients that two duals stand for."""
         return left @ logits_of_right
 
-    def without(self, mask, dual):
-        """The loss of the comparisons outside a mask, and where to start on it."""
-        kernel = self.kernel[np.ix_(~mask, ~mask)]
-        rest = DualLoss(kernel, self.y[~mask], self.weights[~mask])
-        return rest, dual[~mask]
+    def first(self, n_pairs, minimum):
+        """The loss of the first comparisons, and what is nearly its minimum."""
+        some = slice(n_pairs)
+        rest = DualLoss(self.kernel[some, some], self.y[some], self.weights[some])
+        rest._narrow_kernel = self._narrow_kernel[some, some]
+        factor = minimum.factor
+        if factor is not None:  # the first rows of a factor are that of the first rows
+            lower = np.asfortranarray(factor.lower[some, some])
+            factor = Factor(lower, factor.root[some])
+        return rest, minimum._replace(coef=minimum.coef[some], factor=factor)
 
-    def logits_of(self, mask, dual):
-        """Logits of the comparisons in a mask by a dual fitted without them."""
-        return self.kernel[np.ix_(mask, ~mask)] @ dual
+    def logits_after(self, n_pairs, dual):
+        """Logits of the others by a dual fitted to the first comparisons."""
+        return self.kernel[n_pairs:, :n_pairs] @ dual
 
     def size(self, gradient):
         """Euclidean length of the gradient in w, no less than its largest entry."""

@@ -25,7 +25,7 @@ from skarm._model.likelihood import (
     aggregate,
     information,
 )
-from skarm._model.newton import descend, lbfgs, one_thread
+from skarm._model.newton import descend, lbfgs, newton, one_thread
 
 __all__ = ["LinearFit", "fit_linear", "prepare"]
 
@@ -33,6 +33,8 @@ __all__ = ["LinearFit", "fit_linear", "prepare"]
 MAX_DENSE = 4096
 #: Differences of no more numbers than this are formed even where items are fewer.
 SMALL = 2**18
+#: The tolerance of a fit that only predicts held-out comparisons.
+ENOUGH_TO_JUDGE = 1e-6
 
 
 class LinearFit(NamedTuple):
@@ -94,7 +96,8 @@ def fit_linear(
     coef_init : ndarray of shape (n_features,), default=None
         Where to start; zero if None. The solution does not depend on it.
     held_out : ndarray of shape (n_pairs,), bool, default=None
-        Comparisons to predict by a fit to the others at the same alpha.
+        Comparisons to predict by a fit to the others at the same alpha, to about 1e-4
+        nats.
 
     Returns
     -------
@@ -114,6 +117,9 @@ def fit_linear(
 
 
 def _fit(items, pairs, y, weights, alpha, tol, max_iter, coef_init, held_out):
+    if held_out is not None:  # these come last
+        order = np.argsort(held_out, kind="stable")
+        pairs, y, weights = pairs.T[:, order].T, y[order], weights[order]
     loss, expand, contract = _coordinates(items, pairs, y, weights)
     threshold = _threshold(loss, tol)
     if loss.n_coordinates > MAX_DENSE and alpha == "auto":
@@ -127,13 +133,14 @@ def _fit(items, pairs, y, weights, alpha, tol, max_iter, coef_init, held_out):
     else:
         minimum = _minimize(loss, start, alpha, threshold, max_iter)
         n_iter = minimum.n_iter
-    minimum = minimum._replace(factor=None)  # makes room
     logits = None
     if held_out is not None:
-        rest, start = loss.without(held_out, minimum.coef)
-        threshold = _threshold(rest, tol)
-        coef = _minimize(rest, start, alpha, threshold, max_iter).coef
-        logits = loss.logits_of(held_out, coef)
+        n_seen = np.count_nonzero(~held_out)
+        rest, near = loss.first(n_seen, minimum)
+        threshold = _threshold(rest, max(tol, ENOUGH_TO_JUDGE))
+        coef = _minimize(rest, near.coef, alpha, threshold, max_iter, near).coef
+        logits = loss.logits_after(n_seen, coef)
+    minimum = minimum._replace(factor=None)  # makes room
     return LinearFit(
         expand(minimum.coef),
         float(alpha),
@@ -145,10 +152,14 @@ def _fit(items, pairs, y, weights, alpha, tol, max_iter, coef_init, held_out):
     )
 
 
-def _minimize(loss, start, alpha, threshold, max_iter):
+def _minimize(loss, start, alpha, threshold, max_iter, near=None):
     """By Newton's method, if a dense Hessian is not too large for that."""
-    method = lbfgs if loss.n_coordinates > MAX_DENSE else descend
-    return method(loss, start, float(alpha), threshold, max_iter)
+    if loss.n_coordinates > MAX_DENSE:
+        return lbfgs(loss, start, float(alpha), threshold, max_iter)
+    if near is None or loss.is_large:
+        return descend(loss, start, float(alpha), threshold, max_iter)
+    loss = loss.with_rough_hessians(alpha)
+    return newton(loss, start, float(alpha), threshold, max_iter, known=near)
 
 
 def _information(items, pairs, loss, minimum):

@@ -66,8 +66,8 @@ def canonical_comparisons(items, pairs, y, weights):
     flip = pairs[:, 0] > pairs[:, 1]
     pairs, y = np.sort(pairs, axis=1), np.where(flip, 1 - y, y)
     pairs, y, weights = (a[pairs[:, 0] != pairs[:, 1]] for a in (pairs, y, weights))
-    pairs, code = np.unique(pairs, axis=0, return_inverse=True)
-    code = code.reshape(-1)
+    codes, code = np.unique(pairs @ [len(rows), 1], return_inverse=True)
+    pairs = np.column_stack(np.divmod(codes, len(rows)))
     total = np.bincount(code, weights)
     return rows, pairs, np.bincount(code, weights * y) / total, total, source
 
@@ -268,8 +268,9 @@ class _AdamW:
         self.vector.mul_(1 - self.rate * self.decay)
         self.mean.lerp_(gradient, 1 - betas[0])
         self.square.mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
-        scale = self.square.sqrt().div_(of_square**0.5).add_(eps)
-        self.vector.addcdiv_(self.mean, scale, value=-self.rate / of_mean)
+        scale = self.square.sqrt().add_(eps * of_square**0.5)
+        rate = self.rate * of_square**0.5 / of_mean
+        self.vector.addcdiv_(self.mean, scale, value=-rate)
 
 
 def _part(x, pairs, y, weights, rows):
@@ -296,7 +297,7 @@ class _Part(NamedTuple):
         if len(self.items) <= self.pairs.shape[1]:
             return self
         used, pairs = torch.unique(self.pairs, return_inverse=True)
-        return self._replace(items=self.items[used], pairs=pairs)
+        return self._replace(items=self.items.index_select(0, used), pairs=pairs)
 
     def batches(self, n_batches, generator):
         """Itself, or a shuffled partition of it."""
