@@ -28,8 +28,12 @@ PRIOR_SD, PRIOR_LOG_SD = 1.5, 1.0
 HOPELESS = 10.0
 #: A fit of the search is done at this Newton decrement per comparison, in nats.
 ENOUGH = 4e-9
-#: log alpha is known to within this when the search ends.
+#: The search ends when a fit is this close to the maximum in log alpha,
 RESOLUTION = 0.02
+#: or two are this close, from which it is interpolated.
+CLOSE = 0.1
+#: A factor is of use for fits this close.
+NEAR = 0.4
 TINY = np.finfo(float).tiny
 
 
@@ -118,6 +122,7 @@ class _Search:
         self.points, self.n_iter = [], 0
         self.enough = ENOUGH * loss.weights.sum()
         self.found = None  # at the best point
+        self.peak = None  # of the interpolation
 
     @property
     def best(self):
@@ -142,12 +147,15 @@ class _Search:
     def evaluate(self, log_alpha):
         alpha = np.exp(log_alpha)
         coef, hessian = self.guess(log_alpha)
+        is_near = self.points and abs(log_alpha - self.best.log_alpha) < NEAR
+        known = self.found if is_near else None
         found = descend(
             *(self.loss, coef, alpha, 0.0, self.max_iter),
             hessian=hessian,
             enough=self.enough,
+            known=known,
         )
-        if self.is_off(found):
+        if self.is_off(found) or (is_near and found.factor is known.factor):
             found = with_hessian(self.loss.with_rough_hessians(alpha), found, alpha)
         self.n_iter += found.n_iter
         objective = self.log_evidence(found, log_alpha) + self.log_prior(log_alpha)
@@ -207,14 +215,18 @@ class _Search:
             low, high = t[max(rank - 1, 0)], t[min(rank + 1, len(t) - 1)]
             fine = np.linspace(low, high, 401)
             peak = fine[np.argmax(self.interpolate(points, best, fine))]
-            if abs(peak - best) < RESOLUTION:
+            distance = np.sort(np.abs(t - best))[1]
+            if abs(peak - best) < (CLOSE if distance < CLOSE else RESOLUTION):
                 if high - low < 3:
+                    self.peak = peak
                     break
                 # Three distant values say too little: look on the higher side.
                 upward = points[min(rank + 1, len(t) - 1)].objective
                 downward = points[max(rank - 1, 0)].objective
                 peak = best + 0.5 * (high - best if upward > downward else low - best)
             self.evaluate(peak)
+        else:
+            self.peak = self.best.log_alpha
 
     def interpolate(self, points, best, log_alpha):
         """The objective between sorted points.
@@ -234,12 +246,13 @@ class _Search:
         return ceiling(log_alpha) - occam + self.log_prior(log_alpha)
 
     def finish(self, threshold):
-        """Converge at the best alpha, and evaluate its evidence exactly."""
-        log_alpha, found = self.best.log_alpha, self.found
-        alpha = np.exp(log_alpha)
-        found = newton(
-            *(self.loss, found.coef, alpha, threshold, self.max_iter), known=found
-        )
+        """Converge at the maximum, and evaluate its evidence exactly."""
+        log_alpha, found = self.peak, self.found
+        alpha, (coef, _) = np.exp(log_alpha), self.guess(log_alpha)
+        if self.loss.is_large:
+            found = found._replace(factor=None)  # makes room
+            found = found._replace(factor=found.hessian.factor(alpha))
+        found = newton(*(self.loss, coef, alpha, threshold, self.max_iter), known=found)
         if not self.loss.is_large:
             found = with_hessian(self.loss.with_rough_hessians(alpha), found, alpha)
         value = self.log_evidence(found, log_alpha)

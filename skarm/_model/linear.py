@@ -25,7 +25,7 @@ from skarm._model.likelihood import (
     aggregate,
     information,
 )
-from skarm._model.newton import descend, lbfgs, newton, one_thread
+from skarm._model.newton import descend, lbfgs, one_thread
 
 __all__ = ["LinearFit", "fit_linear", "prepare"]
 
@@ -156,10 +156,7 @@ def _minimize(loss, start, alpha, threshold, max_iter, near=None):
     """By Newton's method, if a dense Hessian is not too large for that."""
     if loss.n_coordinates > MAX_DENSE:
         return lbfgs(loss, start, float(alpha), threshold, max_iter)
-    if near is None or loss.is_large:
-        return descend(loss, start, float(alpha), threshold, max_iter)
-    loss = loss.with_rough_hessians(alpha)
-    return newton(loss, start, float(alpha), threshold, max_iter, known=near)
+    return descend(loss, start, float(alpha), threshold, max_iter, known=near)
 
 
 def _information(items, pairs, loss, minimum):

@@ -61,7 +61,7 @@ def newton(loss, coef, alpha, threshold, max_iter, *, enough=0.0, known=None):
         Stop also after a step whose Newton decrement, twice the fall of the loss in
         nats that it promises, is no more than this.
     known : Minimum, default=None
-        Nearby, for the same alpha: its Hessian is the first to be used.
+        Nearby, for nearly the same alpha: its factor is the first to be used.
 
     Returns
     -------
@@ -108,7 +108,9 @@ def newton(loss, coef, alpha, threshold, max_iter, *, enough=0.0, known=None):
     return Minimum(coef, logits, value, hessian, factor, seen, n_iter, bool(converged))
 
 
-def descend(loss, coef, alpha, threshold, max_iter, *, hessian=None, enough=0.0):
+def descend(
+    loss, coef, alpha, threshold, max_iter, *, hessian=None, enough=0.0, known=None
+):
     """Minimise by Newton's method; where items are large, after a rougher descent.
 
     With H + alpha I = L Lᵀ, L-BFGS works on Lᵀ w, where the loss is nearly round, by
@@ -116,8 +118,8 @@ def descend(loss, coef, alpha, threshold, max_iter, *, hessian=None, enough=0.0)
 
     Parameters
     ----------
-    loss, coef, alpha, threshold, max_iter, enough
-        As for :func:`newton`.
+    loss, coef, alpha, threshold, max_iter, enough, known
+        As for :func:`newton`; of a large loss, nothing is known.
     hessian : Hessian, default=None
         Of the misfit of a large loss, anywhere near; if None, a sketch of it.
 
@@ -128,7 +130,8 @@ def descend(loss, coef, alpha, threshold, max_iter, *, hessian=None, enough=0.0)
     """
     if not loss.is_large:
         loss = loss.with_rough_hessians(alpha)
-        return newton(loss, coef, alpha, threshold, max_iter, enough=enough)
+        limits = {"enough": enough, "known": known}
+        return newton(loss, coef, alpha, threshold, max_iter, **limits)
     coef, n_iter = _rough_descent(loss, coef, alpha, max_iter, hessian, enough)
     minimum = newton(loss, coef, alpha, threshold, max_iter - n_iter, enough=enough)
     return minimum._replace(n_iter=n_iter + minimum.n_iter)
