@@ -1,7 +1,7 @@
 """BradleyTerryRegressor: a reward model fitted to comparisons, linear or MLP."""
 
 import warnings
-from functools import cached_property
+from functools import cached_property, partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -23,10 +23,10 @@ from skarm._data.checks import (
     read_comparisons,
     read_ratings,
 )
-from skarm._model.choice import network_pays
+from skarm._model.choice import network_pays, side_by_side
 from skarm._model.heads import fit_heads
 from skarm._model.likelihood import information
-from skarm._model.linear import MAX_DENSE, fit_linear, prepare
+from skarm._model.linear import MAX_DENSE, fit_linear, is_alone, prepare
 from skarm._model.networks import ACTIVATIONS, embed_arrays, resolve_device
 from skarm._model.posterior import LastLayerPosterior
 from skarm._model.training import canonical_comparisons, held_out, train_layers
@@ -295,8 +295,9 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         rng = check_random_state(self.random_state)
         item_groups = None if item_groups is None else item_groups[source]
         mask = held_out(pairs, item_groups, self.validation_fraction, rng)
-        trained = train_layers(
-            *(items, pairs, y, weights, mask),
+        on_items = prepare(items, pairs, y, weights) if mask.any() else None
+        train = partial(
+            *(train_layers, items, pairs, y, weights, mask),
             hidden_layer_sizes=tuple(self.hidden_layer_sizes),
             **{name: getattr(self, name) for name in _TRAINING.split()},
             device=resolve_device(self.device),
@@ -304,6 +305,9 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
             initial=self._previous_layers(items.shape[1]),
             progress=bool(self.verbose),
         )
+        solve = on_items and partial(self._solve, *on_items, held_out=mask)
+        at_once = on_items and is_alone(items, pairs)
+        trained, linear = side_by_side(train, solve, at_once)
         self.hidden_coefs_ = [weight for weight, _ in trained.layers]
         self.hidden_intercepts_ = [bias for _, bias in trained.layers]
         self.validation_loss_, self.n_iter_ = trained.validation_loss, trained.n_iter
@@ -313,8 +317,6 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         on_embedding = prepare(embedding, pairs, y, weights)
         if not mask.any():  # nothing speaks against the network
             return self._solve(*on_embedding), on_embedding
-        on_items = prepare(items, pairs, y, weights)
-        linear = self._solve(*on_items, held_out=mask)
         # The last layer must not have seen the answers that judge it.
         last = self._solve(*prepare(embedding, pairs[~mask], y[~mask], weights[~mask]))
         gap = np.subtract(*(embedding @ last.coef)[pairs[mask].T])
@@ -490,10 +492,8 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         """Embedding of checked items: themselves, or the hidden layers' output."""
         if not self.hidden_coefs_:
             return items
-        weights, biases = self.hidden_coefs_, self.hidden_intercepts_
-        return embed_arrays(
-            _dense(items), weights, biases, self.activation, self.device
-        )
+        layers = self.hidden_coefs_, self.hidden_intercepts_
+        return embed_arrays(_dense(items), *layers, self.activation, self.device)
 
 
 def _dense(embedding):

@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 
 from skarm import BradleyTerryRegressor, Comparisons, bradley_terry
 from skarm._model.likelihood import BradleyTerryLoss
+from skarm._model.linear import is_alone
 
 SMALL_NETWORK = {
     "hidden_layer_sizes": (16,),
@@ -157,6 +158,24 @@ def test_held_out_answers_judge_heads_that_have_not_seen_them(pays, monkeypatch)
     )
     expected = np.subtract(*rest.predict(part)[pairs[mask].T])
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_threads_change_no_fit():
+    rng = np.random.default_rng(0)
+    items, pairs = rng.standard_normal((600, 400)), np.arange(600).reshape(-1, 2)
+    assert is_alone(items, pairs)
+    asked = Comparisons(items, pairs)
+    y = rng.integers(0, 2, 300)
+    before, fits = torch.get_num_threads(), []
+    try:
+        for n_threads in (1, 2):
+            torch.set_num_threads(n_threads)
+            fits.append(BradleyTerryRegressor(**SMALL_NETWORK).fit(asked, y))
+    finally:
+        torch.set_num_threads(before)
+    assert not fits[0].hidden_coefs_  # the linear head, solved in another thread
+    assert_same_fit(*fits)
+    np.testing.assert_allclose(*(fit.validation_loss_ for fit in fits), rtol=1e-6)
 
 
 def test_warm_start_goes_on_training_the_layers():

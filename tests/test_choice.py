@@ -1,9 +1,13 @@
 """Network or linear head: what held-out comparisons can and cannot tell."""
 
+import threading
+
 import numpy as np
+import pytest
+import torch
 from scipy.special import expit
 
-from skarm._model.choice import network_pays
+from skarm._model.choice import network_pays, side_by_side
 
 RIGHT, USELESS = np.array([1.0, 0.0]), np.array([0.0, 1.0])
 
@@ -50,3 +54,49 @@ def test_the_unit_of_the_weights_does_not_matter():
         assert one == other
         chosen.append(one)
     assert any(chosen) and not all(chosen)
+
+
+@pytest.fixture
+def torch_threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("at_once", [False, True])
+def test_training_and_solving_share_the_threads_there_are(
+    n_threads, at_once, torch_threads
+):
+    torch_threads(n_threads)
+    together = at_once and n_threads == 2
+    caller, met = threading.get_ident(), threading.Barrier(2 if together else 1)
+
+    def job():
+        met.wait(timeout=60)  # where they run together, both must come here at once
+        return threading.get_ident(), torch.get_num_threads()
+
+    (trained_in, n_training), (solved_in, _) = side_by_side(job, job, at_once)
+    assert trained_in == caller and n_training == (1 if together else n_threads)
+    assert (solved_in == caller) == (not together)
+    assert torch.get_num_threads() == n_threads
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_what_either_raises_is_raised_and_the_threads_are_given_back(
+    failing, torch_threads
+):
+    torch_threads(2)
+
+    def fail():
+        raise FloatingPointError("of the job")
+
+    jobs = [lambda: 1, lambda: 2]
+    jobs[failing] = fail
+    with pytest.raises(FloatingPointError, match="of the job"):
+        side_by_side(*jobs, at_once=True)
+    assert torch.get_num_threads() == 2
+
+
+def test_there_may_be_nothing_to_solve():
+    assert side_by_side(lambda: 1, None, at_once=False) == (1, None)

@@ -4,9 +4,12 @@ Features that were learned from the answers flatter the evidence, which sees the
 answers twice. Comparisons that were held out do not.
 """
 
-import numpy as np
+from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["network_pays"]
+import numpy as np
+import torch
+
+__all__ = ["network_pays", "side_by_side"]
 
 
 def network_pays(linear_logits, network_logits, y, weights):
@@ -36,3 +39,34 @@ def network_pays(linear_logits, network_logits, y, weights):
     share = weights / weights.sum()
     mean = share @ gains
     return bool(mean > np.linalg.norm(share * (gains - mean)))
+
+
+def side_by_side(train, solve, at_once):
+    """Train a network and solve for the linear head, at once where two threads are.
+
+    Steps on mini-batches gain little from a second thread, and a small fit takes only
+    one; together they take the time of the longer.
+
+    Parameters
+    ----------
+    train, solve : callable
+        Without arguments, independent; `train` keeps the calling thread. `solve` may be
+        None.
+    at_once : bool
+        Whether they may take a thread each.
+
+    Returns
+    -------
+    trained, linear : object
+        What they return.
+    """
+    n_threads = torch.get_num_threads()
+    if not at_once or n_threads == 1:
+        return train(), solve and solve()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            linear = pool.submit(solve)
+            return train(), linear.result()
+    finally:
+        torch.set_num_threads(n_threads)

@@ -19,6 +19,7 @@ from scipy.linalg import eigh
 
 from skarm._model.evidence import maximize_evidence
 from skarm._model.likelihood import (
+    COSTLY,
     LARGE,
     BradleyTerryLoss,
     DualLoss,
@@ -27,7 +28,7 @@ from skarm._model.likelihood import (
 )
 from skarm._model.newton import descend, lbfgs, one_thread
 
-__all__ = ["LinearFit", "fit_linear", "prepare"]
+__all__ = ["LinearFit", "fit_linear", "is_alone", "prepare"]
 
 #: Largest number of coordinates for which a dense Hessian is formed (128 MiB).
 MAX_DENSE = 4096
@@ -114,6 +115,12 @@ def fit_linear(
     # Threads wait for each other longer than such products take.
     with one_thread():
         return _fit(*data, alpha, tol, max_iter, coef_init, held_out)
+
+
+def is_alone(items, pairs):
+    """Whether a fit takes one thread, and long enough to be worth another beside it."""
+    is_small = items.size <= LARGE
+    return is_small and _in_dual(items, pairs) and len(pairs) >= COSTLY
 
 
 def _fit(items, pairs, y, weights, alpha, tol, max_iter, coef_init, held_out):
