@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
 from scipy.special import expit
 
 from skarm._model import evidence, linear
@@ -50,6 +51,24 @@ def test_no_alpha_of_a_dense_grid_is_better_than_the_one_found(seed):
     prior = (log_sd - np.log(1.5)) ** 2 / 2
     assert found.log_evidence - prior == pytest.approx(reached, abs=1e-6)
     assert found.minimum.converged
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_of_few_comparisons_of_wide_items_the_maximum_itself_is_found(seed):
+    rng = np.random.default_rng(seed)
+    items = rng.standard_normal((600, 400)) * np.arange(1.0, 401) ** -rng.choice([0, 1])
+    pairs = np.arange(600).reshape(-1, 2)
+    gap = np.subtract(*(items @ rng.standard_normal(400))[pairs.T])
+    y = (rng.random(300) < expit(rng.choice([1, 5]) * gap / gap.std())) * 1.0
+    loss = linear._coordinates(items, pairs, y, np.ones(300))[0]
+    assert loss.with_rough_hessians(1e9).hessian_kernel.dtype == np.float32
+    found = np.log(maximize_evidence(loss, np.zeros(300), 1e-9, 200).alpha)
+    best = minimize_scalar(
+        lambda t: -objective(loss, t),
+        bounds=(found - 0.3, found + 0.3),
+        options={"xatol": 1e-4},
+    ).x
+    assert found == pytest.approx(best, abs=0.01)
 
 
 @pytest.mark.parametrize("seed", range(20))

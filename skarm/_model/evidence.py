@@ -28,10 +28,10 @@ PRIOR_SD, PRIOR_LOG_SD = 1.5, 1.0
 HOPELESS = 10.0
 #: A fit of the search is done at this Newton decrement per comparison, in nats.
 ENOUGH = 4e-9
-#: The search ends when a fit is this close to the maximum in log alpha,
-RESOLUTION = 0.02
-#: or two are this close, from which it is interpolated.
+#: The maximum is interpolated from two fits this close to it in log alpha.
 CLOSE = 0.1
+#: A fit this close to it is followed by one a little further away.
+RESOLUTION = 0.02
 #: A factor is of use for fits this close.
 NEAR = 0.4
 TINY = np.finfo(float).tiny
@@ -215,15 +215,18 @@ class _Search:
             low, high = t[max(rank - 1, 0)], t[min(rank + 1, len(t) - 1)]
             fine = np.linspace(low, high, 401)
             peak = fine[np.argmax(self.interpolate(points, best, fine))]
-            distance = np.sort(np.abs(t - best))[1]
-            if abs(peak - best) < (CLOSE if distance < CLOSE else RESOLUTION):
-                if high - low < 3:
+            has_near = np.sort(np.abs(t - best))[1] < CLOSE
+            if abs(peak - best) < (CLOSE if has_near else RESOLUTION):
+                rise = points[min(rank + 1, len(t) - 1)].objective
+                rise -= points[max(rank - 1, 0)].objective
+                if high - low >= 3:
+                    # Three distant values say too little: look on the higher side.
+                    peak = best + 0.5 * (high - best if rise > 0 else low - best)
+                elif has_near:
                     self.peak = peak
                     break
-                # Three distant values say too little: look on the higher side.
-                upward = points[min(rank + 1, len(t) - 1)].objective
-                downward = points[max(rank - 1, 0)].objective
-                peak = best + 0.5 * (high - best if upward > downward else low - best)
+                else:  # a second nearby, on the wider side
+                    peak = best + CLOSE / 2 * np.sign(high + low - 2 * best or 1)
             self.evaluate(peak)
         else:
             self.peak = self.best.log_alpha
