@@ -34,7 +34,8 @@ CLOSE = 0.1
 RESOLUTION = 0.02
 #: A factor is of use for fits this close.
 NEAR = 0.4
-TINY = np.finfo(float).tiny
+#: A difference of log evidence, in nats, that does not matter.
+NOTHING = 1e-3
 
 
 class Evidence(NamedTuple):
@@ -243,7 +244,7 @@ class _Search:
         )
         near = np.argsort(np.abs(t - best))[:5]
         occam = [points[k].ceiling - points[k].objective for k in near]
-        occam = np.maximum(occam + self.log_prior(t[near]), TINY)
+        occam = np.maximum(occam + self.log_prior(t[near]), NOTHING)
         power = np.polyfit(t[near] - best, np.log(occam), len(near) - 1)
         occam = np.exp(np.polyval(power, log_alpha - best))
         return ceiling(log_alpha) - occam + self.log_prior(log_alpha)
