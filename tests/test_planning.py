@@ -324,4 +324,4 @@ def test_explanations_name_the_strategy(world):
     sampler.query(pool, estimator=model, n_pairs=3)
     assert sampler.explain_["strategy"] == get_strategy("auto").__name__
     assert sampler.explain_["n_candidates"] == len(pool)
-    assert re.fullmatch(r"[\w ,.:%()-]*", sampler.explain_["why"])
+    assert re.fullmatch(r"[\w ,.:;'%()-]*", sampler.explain_["why"])
