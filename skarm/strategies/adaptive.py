@@ -57,7 +57,7 @@ def adaptive(design, n_pairs, *, rng):
     groups are known, at the pairs inside them; with ``bound=1`` where there are pairs
     across them. From then on `greedy_d_optimal` (or `v_optimal`, if the query has a
     target). Pairs far out stay eligible where tails are light and no pair crosses
-    groups. With a model and fewer than 30 groups, in place of the former: `random`, and
+    groups. With fewer than 30 groups, in place of the former: `random`, and
     from 1/6 on `tournament_d_optimal`, the better of two random pairs. For a batch of
     an eighth or more of the candidates, `random` in any case. See :func:`settled_share`
     and :func:`tail_weight`.
@@ -194,7 +194,7 @@ def _rule(design, n_pairs):
         return design, random, {}, why
     share = 0.0 if design.is_cold else settled_share(design)
     settled = f"the answers settle {share:.0%} of the directions"
-    if share < DESIGN and _has_few_groups(design) and not design.is_cold:
+    if share < DESIGN and _has_few_groups(design):
         rule = random if share < LEAN else tournament_d_optimal
         return design, rule, {}, f"{rule.__name__}: {settled}, and groups are few"
     crossing, weight = _crosses_groups(design), tail_weight(design)

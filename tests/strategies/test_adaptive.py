@@ -221,3 +221,14 @@ def test_where_most_is_asked_at_once_it_is_random():
             assert auto.explain_["why"].startswith("random: 20 of 160") == is_random
             same = found == chance.query(pool, estimator=known, n_pairs=n_pairs)
             assert same.all() == is_random
+
+
+@pytest.mark.parametrize(("n_groups", "rule"), [(29, "random"), (30, "v_optimal")])
+def test_with_few_groups_the_first_batch_is_random(n_groups, rule):
+    items = light()
+    pool = Comparisons.random_pairs(
+        items, 3000, groups=np.arange(400) % n_groups, random_state=0
+    )
+    auto = ActiveComparisonSampler(random_state=0)
+    auto.query(pool, n_pairs=20)
+    assert auto.explain_["why"].startswith(f"{rule}: ")
