@@ -223,8 +223,8 @@ class _Search:
                 if high - low >= 3:
                     # Three distant values say too little: look on the higher side.
                     peak = best + 0.5 * (high - best if rise > 0 else low - best)
-                elif has_near:
-                    self.peak = peak
+                elif has_near or self.loss.is_large:  # another fit costs too much
+                    self.peak = peak if has_near else best
                     break
                 else:  # a second nearby, on the wider side
                     peak = best + CLOSE / 2 * np.sign(high + low - 2 * best or 1)
