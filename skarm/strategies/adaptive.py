@@ -57,10 +57,10 @@ def adaptive(design, n_pairs, *, rng):
     groups are known, at the pairs inside them; with ``bound=1`` where there are pairs
     across them. From then on `greedy_d_optimal` (or `v_optimal`, if the query has a
     target). Pairs far out stay eligible where tails are light and no pair crosses
-    groups. With fewer than 30 groups, in place of the former: `random`, and
-    from 1/6 on `tournament_d_optimal`, the better of two random pairs. For a batch of
-    an eighth or more of the candidates, `random` in any case. See :func:`settled_share`
-    and :func:`tail_weight`.
+    groups. With fewer than 30 groups, in place of the former: `random`, and from 1/6 on
+    `tournament_d_optimal`, the better of two random pairs. For a batch of an eighth or
+    more of the candidates, `random` in any case. See :func:`settled_share` and
+    :func:`tail_weight`.
 
     Parameters
     ----------
