@@ -1,5 +1,6 @@
 """What many strategies share: picking within caps, ranking, and who is eligible."""
 
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -290,7 +291,7 @@ def longest_at_full_weight(design, bound):
     """
     if bound is None:
         return np.inf
-    if not bound > 0:
+    if not isinstance(bound, Real) or not bound > 0:
         raise ValueError(
             "bound must be positive, a multiple of the median length of a difference, "
             f"or None. Got {bound!r}."

@@ -12,7 +12,7 @@ from copy import copy
 import numpy as np
 
 from skarm.strategies._registry import register
-from skarm.strategies._selection import Picks, bulk
+from skarm.strategies._selection import Picks
 from skarm.strategies.baseline import random
 from skarm.strategies.every_pair import greedy_d_every_pair, v_every_pair
 from skarm.strategies.optimal_design import greedy_d_optimal, v_optimal
@@ -145,8 +145,8 @@ def settled_share(design):
     ----------
     .. [1] MacKay, "Bayesian interpolation", Neural Computation 4, 1992, eq. 4.8.
     """
-    lengths = bulk(design, 1, 0.5)[0]
-    if lengths is None or not lengths.any():
+    lengths = design.lengths
+    if not lengths.any():
         return 0.0
     past = design.past_information
     matrix = past + design.alpha * np.eye(len(past))
@@ -175,8 +175,8 @@ def tail_weight(design):
     .. [1] Mardia, "Measures of multivariate skewness and kurtosis with applications",
        Biometrika 57, 1970.
     """
-    lengths = bulk(design, 1, 0.5)[0]
-    if lengths is None or not (lengths > 1e-20).any():
+    lengths = design.lengths
+    if not (lengths > 1e-20).any():
         return 1.0
     rank = lengths.mean()
     # Pairs of equal items teach nothing, and say nothing about the tails.

@@ -11,7 +11,7 @@ import numpy as np
 
 from skarm.strategies._greedy import check_variance
 from skarm.strategies._registry import register
-from skarm.strategies._selection import Selection, bulk
+from skarm.strategies._selection import Selection
 
 __all__ = ["tournament_d_optimal"]
 
@@ -76,9 +76,9 @@ def tournament_d_optimal(design, n_pairs, *, rng, contestants=2, variance="poste
             f"contestants must be a positive integer. Got {contestants!r}. 1 is random."
         )
     v = design.posterior_variances if variance == "posterior" else design.variances
-    lengths = bulk(design, 1, 0.5)[0]
-    if lengths is not None:
-        median = np.median(lengths[lengths > 0]) if lengths.any() else 1.0
+    lengths = design.lengths
+    if lengths.any():
+        median = np.median(lengths[lengths > 0])
         stretch = median / np.maximum(lengths, median / MAX_STRETCH)
         v = v * stretch
     cost = np.ones(design.n_pairs) if design.costs is None else design.costs

@@ -68,8 +68,8 @@ def test_the_weight_of_a_long_difference_falls_as_one_over_its_length(bound):
 
 def test_a_bound_is_positive():
     pool, *_ = fitted(0)
-    for bound in (0, -1.0):
-        message = f"bound must be positive, .*Got {bound}"
+    for bound in (0, -1.0, "auto"):
+        message = f"bound must be positive, .*Got {bound!r}"
         with pytest.raises(ValueError, match=message):
             query("v_optimal", pool, 1, {"bound": bound})
 
