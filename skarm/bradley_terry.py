@@ -54,6 +54,12 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     ----------
     hidden_layer_sizes : tuple of int, default=()
         Widths of the hidden layers. Empty is the linear model.
+    prior : {"student_t", "normal"}, default="student_t"
+        Of each coefficient of a linear model, where `alpha` is "auto". Few directions
+        of an embedding carry most of a reward; Student's t, with 3 degrees of freedom,
+        shrinks those less and the others more, and each coefficient gets a precision of
+        its own. It is "normal" for networks, sparse items, more than 4,096 features,
+        and more than 32 comparisons per feature, which outweigh it.
     alpha : float or "auto", default="auto"
         Prior precision of the last layer: its prior is N(0, I / alpha). The loss is a
         sum over comparisons, so alpha keeps its meaning as answers accumulate. "auto"
@@ -100,8 +106,8 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     ----------
     coef_ : ndarray of shape (n_embedding,)
         Last layer, w.
-    alpha_ : float
-        The prior precision used.
+    alpha_ : float or ndarray of shape (n_embedding,)
+        The prior precision used; that of each coefficient, if they differ.
     information_ : ndarray of shape (n_embedding, n_embedding) or None
         Fisher information Σ c p (1 - p) x xᵀ of the answers at `coef_`, without the
         prior. None where n_embedding exceeds 4,096.
@@ -166,6 +172,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
 
     _parameter_constraints = {
         "hidden_layer_sizes": ["array-like"],
+        "prior": [StrOptions({"student_t", "normal"})],
         "alpha": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
@@ -189,6 +196,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         self,
         *,
         hidden_layer_sizes=(),
+        prior="student_t",
         alpha="auto",
         activation="gelu",
         learning_rate=1e-3,
@@ -205,6 +213,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         random_state=None,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
+        self.prior = prior
         self.alpha = alpha
         self.activation = activation
         self.learning_rate = learning_rate
@@ -360,6 +369,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
             max_iter=100 if len(self.hidden_layer_sizes) else self.max_iter,
             coef_init=start,
             held_out=held_out,
+            prior="normal" if len(self.hidden_layer_sizes) else self.prior,
         )
 
     def _warn_not_converged(self, limit, stacklevel=3):
@@ -380,7 +390,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         return_std : bool, default=False
             Also return the posterior standard deviation of the reward (items) or of
             the reward difference (comparisons), in nats, from the Laplace posterior of
-            the last layer N(coef_, (information_ + alpha_ I)⁻¹).
+            the last layer N(coef_, (information_ + diag(alpha_))⁻¹).
 
         Returns
         -------
@@ -443,7 +453,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         Returns
         -------
         posterior : LastLayerPosterior
-            N(coef_, (information_ + alpha_ I)⁻¹).
+            N(coef_, (information_ + diag(alpha_))⁻¹).
 
         Raises
         ------

@@ -246,7 +246,7 @@ class ActiveRewardLearner(
             "n_labels": int(np.isfinite(y).sum()),
             "n_new": n_new,
             "accuracy_before": float(accuracy),
-            "alpha": float(getattr(self.model_, "alpha_", np.nan)),
+            "alpha": float(1 / np.mean(1 / getattr(self.model_, "alpha_", np.nan))),
         }
         self.history_ = [*getattr(self, "history_", []), record]
         return self

@@ -90,7 +90,7 @@ def _row(n_labels, world, model, fit_seconds, query_seconds):
     return dict(
         n_labels=n_labels,
         quality=float(world.quality(model)),
-        alpha=float(model.alpha_),
+        alpha=float(1 / np.mean(1 / model.alpha_)),  # of the mean prior variance
         fit_seconds=fit_seconds,
         query_seconds=query_seconds,
     )

@@ -5,7 +5,7 @@ Each head minimises
     Σ_k e_k c_k [log(1 + exp(s_k)) - y_k s_k] + alpha/2 ‖w - w₀‖²
 
 with e_k ~ Exp(1), the weights of a Bayesian bootstrap, and an anchor w₀ drawn from the
-prior N(0, I / alpha). What the answers settle, the bootstrap varies; what they leave
+prior N(0, 1 / alpha). What the answers settle, the bootstrap varies; what they leave
 open, the anchor does: where there are no answers a head is a draw from the prior.
 """
 
@@ -89,7 +89,7 @@ def fit_heads(items, pairs, y, weights, fit, information, *, n_heads, rng, tol=1
         def objective(u, loss=loss, anchor=anchor):
             w = coef + color(u)
             pull = w - anchor
-            value = loss.value(w, 0.0) + alpha / 2 * pull @ pull
+            value = loss.value(w, 0.0) + (alpha * pull) @ pull / 2
             return value, whiten(loss.gradient(w, 0.0) + alpha * pull)
 
         limits = {"maxiter": 1000, "gtol": tol * np.sqrt(len(pairs)), "ftol": 0}

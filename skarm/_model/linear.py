@@ -11,6 +11,7 @@ Newton's method finishes in float64 with one Hessian. Beyond `MAX_DENSE` coordin
 L-BFGS is alone, and no matrix is formed.
 """
 
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ from skarm._model.likelihood import (
     information,
 )
 from skarm._model.newton import descend, lbfgs, one_thread
+from skarm._model.student import student_precisions
 
 __all__ = ["LinearFit", "fit_linear", "is_alone", "prepare"]
 
@@ -34,6 +36,8 @@ __all__ = ["LinearFit", "fit_linear", "is_alone", "prepare"]
 MAX_DENSE = 4096
 #: Differences of no more numbers than this are formed even where items are fewer.
 SMALL = 2**18
+#: With more comparisons than this per feature, Student's t prior would no longer matter.
+MANY = 32
 #: The tolerance of a fit that only predicts held-out comparisons.
 ENOUGH_TO_JUDGE = 1e-6
 
@@ -42,7 +46,7 @@ class LinearFit(NamedTuple):
     """What a fit found."""
 
     coef: np.ndarray
-    alpha: float
+    alpha: float | np.ndarray
     n_iter: int
     converged: bool
     log_evidence: float
@@ -75,9 +79,19 @@ def prepare(items, pairs, y, weights):
 
 
 def fit_linear(
-    items, pairs, y, weights, *, alpha, tol, max_iter, coef_init=None, held_out=None
+    items,
+    pairs,
+    y,
+    weights,
+    *,
+    alpha,
+    tol,
+    max_iter,
+    coef_init=None,
+    held_out=None,
+    prior="normal",
 ):
-    """Minimise Σ c [log(1 + eˢ) - y s] + alpha/2 ‖w‖².
+    """Minimise Σ c [log(1 + eˢ) - y s] + Σ alpha_j w_j² / 2.
 
     Parameters
     ----------
@@ -98,23 +112,37 @@ def fit_linear(
         Where to start; zero if None. The solution does not depend on it.
     held_out : ndarray of shape (n_pairs,), bool, default=None
         Comparisons to predict by a fit to the others at the same alpha, to about 1e-4
-        nats.
+        nats. Not with Student's t.
+    prior : {"normal", "student_t"}, default="normal"
+        "student_t" then gives each coefficient an alpha of its own, see
+        :func:`~skarm._model.student.student_precisions`, where alpha is "auto", items
+        are dense, features at most `MAX_DENSE`, and comparisons no more than `MANY` per
+        feature.
 
     Returns
     -------
     fit : LinearFit
-        With `log_evidence` NaN where it was not needed, `information` and `terms` None
-        where features are more than `MAX_DENSE`, and `held_out_logits` if asked for.
+        With `log_evidence`, that of a normal prior, NaN where it was not needed,
+        `information` and `terms` None where features are more than `MAX_DENSE`, and
+        `held_out_logits` if asked for.
     """
+    in_student = (
+        prior == "student_t"
+        and alpha == "auto"
+        and not sparse.issparse(items)
+        and items.shape[1] <= MAX_DENSE
+        and len(pairs) <= MANY * items.shape[1]
+    )
     is_small = np.prod(items.shape) <= LARGE
     if sparse.issparse(items) and is_small:
         items = items.toarray()  # so small, that sparse costs more
     data = items, pairs, y, weights
-    if not is_small:
-        return _fit(*data, alpha, tol, max_iter, coef_init, held_out)
-    # Threads wait for each other longer than such products take.
-    with one_thread():
-        return _fit(*data, alpha, tol, max_iter, coef_init, held_out)
+    limits = tol, max_iter, coef_init
+    # Threads wait for each other longer than small products take.
+    with one_thread() if is_small else nullcontext():
+        if in_student:
+            return _fit_student(*data, *limits)
+        return _fit(*data, alpha, *limits, held_out)
 
 
 def is_alone(items, pairs):
@@ -123,7 +151,7 @@ def is_alone(items, pairs):
     return is_small and _in_dual(items, pairs) and len(pairs) >= COSTLY
 
 
-def _fit(items, pairs, y, weights, alpha, tol, max_iter, coef_init, held_out):
+def _fit(items, pairs, y, weights, alpha, tol, max_iter, coef_init, held_out=None):
     if held_out is not None:  # these come last
         order = np.argsort(held_out, kind="stable")
         pairs, y, weights = pairs.T[:, order].T, y[order], weights[order]
@@ -157,6 +185,46 @@ def _fit(items, pairs, y, weights, alpha, tol, max_iter, coef_init, held_out):
         *_information(items, pairs, loss, minimum),
         logits,
     )
+
+
+def _fit_student(items, pairs, y, weights, tol, max_iter, coef_init):
+    """With a precision for each coefficient, chosen near the fit with one for all."""
+    data = pairs, y, weights
+    common = _fit(items, *data, "auto", tol, max_iter, coef_init)
+    loss, expand, _ = _coordinates(items, *data)
+    precisions = student_precisions(
+        _curvature(loss, expand, common), common.coef, common.alpha, loss.mean_square()
+    )
+    # Precisions are those of a normal prior N(0, I) on other units.
+    scale = 1 / np.sqrt(precisions)
+    scaled = items * scale.astype(items.dtype)
+    fit = _fit(scaled, *data, 1.0, tol, max_iter - common.n_iter, common.coef / scale)
+    information, terms = fit.information, fit.terms
+    if terms is not None:
+        terms = (terms[0] / scale, *terms[1:])
+    if information is not None:
+        information = information / scale / scale[:, None]
+    return fit._replace(
+        coef=fit.coef * scale,
+        alpha=precisions,
+        n_iter=common.n_iter + fit.n_iter,
+        log_evidence=common.log_evidence,
+        information=information,
+        terms=terms,
+    )
+
+
+def _curvature(loss, expand, fit):
+    """Hessian of the misfit in features, or if smaller, R with the Hessian RᵀR."""
+    if fit.information is not None and loss.n_coordinates == len(fit.coef):
+        return fit.information
+    if isinstance(loss, DualLoss):
+        gaps = loss.rows @ fit.coef
+        return np.sqrt(loss.variance(gaps))[:, None] * loss.rows
+    basis = expand(np.eye(loss.n_coordinates)).T  # orthonormal rows
+    within = loss.information(basis @ fit.coef)
+    values, vectors = eigh(within)
+    return (np.sqrt(np.maximum(values, 0))[:, None] * vectors.T) @ basis
 
 
 def _minimize(loss, start, alpha, threshold, max_iter, near=None):

@@ -1,4 +1,4 @@
-"""The Laplace posterior of the last layer: N(coef, (information + alpha I)⁻¹).
+"""The Laplace posterior of the last layer: N(coef, (information + diag(alpha))⁻¹).
 
 The likelihood's information and the prior's precision are kept apart: pseudo-data never
 counts as data.
@@ -34,8 +34,8 @@ class LastLayerPosterior:
         Mean.
     information : ndarray of shape (d, d)
         Fisher information of the answers so far.
-    alpha : float
-        Prior precision, positive.
+    alpha : float or ndarray of shape (d,)
+        Prior precision, positive, of all coefficients or of each.
 
     Raises
     ------
@@ -51,7 +51,7 @@ class LastLayerPosterior:
         except LinAlgError as error:
             raise ValueError(
                 "the posterior needs a prior precision alpha that does not drown in "
-                f"rounding. Got alpha={alpha!r} beside an information of up to "
+                f"rounding. Got alpha={np.min(alpha):.3g} beside an information of up to "
                 f"{np.diag(information).max():.3g}. Raise alpha, or use alpha='auto'."
             ) from error
 

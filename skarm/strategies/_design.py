@@ -35,8 +35,8 @@ class Design:
         Returns their rewards (n_items,); None before there is a model (cold start).
     coef : ndarray of shape (d,), default=None
         Last layer.
-    alpha : float, default=None
-        Prior precision; None chooses it from the features, see `COLD_START_SD`.
+    alpha : float or ndarray of shape (d,), default=None
+        Prior precision, or that of each coefficient; None chooses it from the features, see `COLD_START_SD`.
     heads : ndarray of shape (n_heads, d), default=None
         Last layers of an ensemble; the spread of rewards is then theirs.
     past : callable, default=None
@@ -106,10 +106,10 @@ class Design:
         Of the comparisons already asked, where they are given.
     caps : list of tuple
         ``(pairs, code_of_item, limit)`` of each cap on items or groups that there is.
-    alpha : float
-        Prior precision.
+    alpha : ndarray of shape () or (d,)
+        Prior precision, or that of each coefficient.
     posterior : LastLayerPosterior
-        N(coef, (past_information + alpha I)⁻¹); the prior in a cold start.
+        N(coef, (past_information + diag(alpha))⁻¹); the prior in a cold start.
     is_cold : bool
         Whether there is no model yet.
     """
@@ -200,9 +200,9 @@ class Design:
     @cached_property
     def alpha(self):
         if self._alpha is not None:
-            return float(self._alpha)
+            return np.asarray(self._alpha, dtype=np.float64)
         mean_square = float(np.trace(self.second_moment))
-        return mean_square / COLD_START_SD**2 or 1.0
+        return np.asarray(mean_square / COLD_START_SD**2 or 1.0)
 
     @cached_property
     def past_information(self):

@@ -108,7 +108,7 @@ def greedy_picks(
 def precision(design, ridge=None, past_weight=1.0):
     """The matrix ridge I + past_weight · past; ridge None is the prior's alpha."""
     matrix = design.tensor("past_information") * past_weight
-    matrix.diagonal().add_(design.alpha if ridge is None else ridge)
+    matrix.diagonal().add_(design.tensor("alpha") if ridge is None else ridge)
     return matrix
 
 
