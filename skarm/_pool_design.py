@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skarm._data.checks import check_numeric, check_some_pairs, is_comparisons
 from skarm._data.enumeration import sample_indices
+from skarm._data.items import to_dense
 from skarm._information import fisher
 from skarm._model.networks import resolve_device, to_torch
 from skarm.comparisons import Comparisons
@@ -191,7 +192,7 @@ def _embedder(estimator, executor):
                 dtype=np.float64,
                 ensure_all_finite=not are_finite,
             )
-            return items.toarray() if hasattr(items, "toarray") else items
+            return to_dense(items)
 
         return embed
 

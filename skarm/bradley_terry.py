@@ -5,7 +5,6 @@ from functools import cached_property, partial
 from numbers import Integral, Real
 
 import numpy as np
-from scipy import sparse
 from scipy.special import expit
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
@@ -23,6 +22,7 @@ from skarm._data.checks import (
     read_comparisons,
     read_ratings,
 )
+from skarm._data.items import to_dense
 from skarm._model.choice import network_pays, side_by_side
 from skarm._model.heads import fit_heads
 from skarm._model.likelihood import information
@@ -55,18 +55,16 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     hidden_layer_sizes : tuple of int, default=()
         Widths of the hidden layers. Empty is the linear model.
     prior : {"student_t", "normal"}, default="student_t"
-        Of each coefficient of a linear model, where `alpha` is "auto". Few directions
-        of an embedding carry most of a reward; Student's t, with 3 degrees of freedom,
-        shrinks those less and the others more, and each coefficient gets a precision of
-        its own. It is "normal" for networks, sparse items, more than 4,096 features,
-        and more than 32 comparisons per feature, which outweigh it.
+        Of each coefficient of a linear model, where `alpha` is "auto". Few features
+        carry most of a reward: Student's t, with 3 degrees of freedom, shrinks those
+        less and the others more, by a precision for each. Networks, sparse items, over
+        4,096 features, and over 32 comparisons a feature have the normal prior.
     alpha : float or "auto", default="auto"
-        Prior precision of the last layer: its prior is N(0, I / alpha). The loss is a
-        sum over comparisons, so alpha keeps its meaning as answers accumulate. "auto"
-        maximises the Laplace marginal likelihood (MacKay, 1992) at every fit, times a
-        weak prior that keeps a handful of answers from settling it: the prior standard
-        deviation of a reward difference is log-normal about 1.5 nats. An unregularised
-        last layer is the largest loss of label efficiency there is.
+        Prior precision of the last layer, for a normal prior N(0, I / alpha). The loss
+        is a sum over comparisons, so alpha keeps its meaning as answers accumulate.
+        "auto" maximises the Laplace marginal likelihood (MacKay, 1992) at every fit,
+        times a weak prior that keeps a few answers from settling it: the prior standard
+        deviation of a reward difference is log-normal about 1.5 nats.
     activation : {"gelu", "relu", "tanh"}, default="gelu"
         Of the hidden layers.
     learning_rate : float, default=1e-3
@@ -114,7 +112,8 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     head_coefs_ : ndarray of shape (n_heads, n_embedding) or None
         Last layers of the ensemble; None without.
     log_evidence_ : float
-        Laplace log evidence at `alpha_`, to 1e-6 nats a comparison; NaN if it is given.
+        Laplace log evidence of a normal prior, to 1e-6 nats a comparison; NaN where
+        alpha is given.
     n_iter_ : int
         Newton iterations over the whole search for alpha, or epochs.
     hidden_coefs_, hidden_intercepts_ : list of ndarray
@@ -140,12 +139,13 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     Items are used once each, however many comparisons name them, and their differences
     are formed only where they are fewer than the items, or few. With d = n_features, a
     linear fit needs, beside the items, 8 n_items d bytes for up to 2²² numbers, and no
-    copy of larger ones; about 20 d² + 80 n_comparisons bytes; and where comparisons
-    are fewer than features, 8 n_comparisons (d + 4 n_comparisons), and 8 d² when
-    `information_` is read, which then is made. Products of larger float32 items are
-    float32 on the way and float64 at the end: `coef_` has the accuracy of `tol`,
-    `information_` is within 1e-4 of itself. Time is O(n_items d²) a Hessian, of which
-    there are two, and about eight more for alpha="auto".
+    copy of larger ones but for Student's t; about 20 d² + 80 n_comparisons bytes; and
+    where comparisons are fewer than features, 8 n_comparisons (3 d + 4 n_comparisons),
+    and 8 d² when `information_` is read, which then is made. Products of larger float32
+    items are float32 on the way and float64 at the end: `coef_` has the accuracy of
+    `tol`, `information_` is within 1e-4 of itself. Time is O(n_items d²) a Hessian, of
+    which there are two, about eight more for alpha="auto", and for Student's t a dozen
+    factorisations, O(d min(d, n_comparisons)²).
 
     Only differences of rewards are informed by answers: the level of a reward (and of
     a prompt, if no comparison crosses prompts) comes from the features alone.
@@ -155,7 +155,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     .. [1] R. A. Bradley and M. E. Terry, "Rank analysis of incomplete block designs",
        Biometrika 39, 1952.
     .. [2] D. J. C. MacKay, "The evidence framework applied to classification
-       networks", Neural Computation 4, 1992.
+       networks", Neural Computation 4, 1992. For Student's t, Tipping, JMLR 1, 2001.
 
     Examples
     --------
@@ -294,7 +294,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
 
     def _fit_network(self, items, pairs, y, weights, item_groups):
         """Train hidden layers, solve for the last one; keep them only if that pays."""
-        canonical = canonical_comparisons(_dense(items), pairs, y, weights)
+        canonical = canonical_comparisons(to_dense(items), pairs, y, weights)
         items, pairs, y, weights, source = canonical
         if len(pairs) == 0:
             raise ValueError(
@@ -311,7 +311,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
             **{name: getattr(self, name) for name in _TRAINING.split()},
             device=resolve_device(self.device),
             seed=rng.randint(2**31 - 1),
-            initial=self._previous_layers(items.shape[1]),
+            initial=self._previous_layers(),
             progress=bool(self.verbose),
         )
         solve = on_items and partial(self._solve, *on_items, held_out=mask)
@@ -332,7 +332,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         if network_pays(linear.held_out_logits, gap, y[mask], weights[mask]):
             return self._solve(*on_embedding), on_embedding
         self.hidden_coefs_, self.hidden_intercepts_ = [], []
-        return linear, on_items
+        return self._solve(*on_items, start=linear.coef, prior=self.prior), on_items
 
     @cached_property
     def information_(self):
@@ -340,12 +340,8 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         return information(*self._information_terms)
 
-    def _previous_layers(self, n_features):
+    def _previous_layers(self):
         if not (self.warm_start and hasattr(self, "coef_")):
-            return None
-        sizes = [n_features, *self.hidden_layer_sizes]
-        shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
-        if [weight.shape for weight in self.hidden_coefs_] != shapes:
             return None
         hidden = zip(self.hidden_coefs_, self.hidden_intercepts_, strict=True)
         return [array for layer in hidden for array in layer] + [self.coef_]
@@ -354,13 +350,11 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         """Fit a linear head, from the previous one if that is wanted."""
         self.hidden_coefs_, self.hidden_intercepts_, self.validation_loss_ = [], [], []
         start = getattr(self, "coef_", None) if self.warm_start else None
-        if start is not None and len(start) != problem[0].shape[1]:
-            start = None
-        fit = self._solve(*problem, start=start)
+        fit = self._solve(*problem, start=start, prior=self.prior)
         self.n_iter_ = fit.n_iter
         return fit
 
-    def _solve(self, *problem, start=None, held_out=None):
+    def _solve(self, *problem, start=None, held_out=None, prior="normal"):
         """Solve for a last layer exactly, in float64."""
         return fit_linear(
             *problem,
@@ -369,7 +363,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
             max_iter=100 if len(self.hidden_layer_sizes) else self.max_iter,
             coef_init=start,
             held_out=held_out,
-            prior="normal" if len(self.hidden_layer_sizes) else self.prior,
+            prior=prior,
         )
 
     def _warn_not_converged(self, limit, stacklevel=3):
@@ -417,7 +411,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         prediction = rewards if pairs is None else expit(np.subtract(*rewards[pairs.T]))
         if not return_std:
             return prediction
-        white = self.posterior().whiten(_dense(embedding))
+        white = self.posterior().whiten(to_dense(embedding))
         if pairs is not None:
             white = white[pairs[:, 0]] - white[pairs[:, 1]]
         return prediction, np.sqrt(np.square(white).sum(axis=1))
@@ -443,7 +437,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
             As for :meth:`predict`.
         """
         check_is_fitted(self)
-        return _dense(self._embed(check_item_features(self, X))).astype(
+        return to_dense(self._embed(check_item_features(self, X))).astype(
             np.float64, copy=False
         )
 
@@ -503,8 +497,4 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         if not self.hidden_coefs_:
             return items
         layers = self.hidden_coefs_, self.hidden_intercepts_
-        return embed_arrays(_dense(items), *layers, self.activation, self.device)
-
-
-def _dense(embedding):
-    return embedding.toarray() if sparse.issparse(embedding) else embedding
+        return embed_arrays(to_dense(items), *layers, self.activation, self.device)

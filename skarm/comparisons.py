@@ -31,6 +31,7 @@ from skarm._data.items import (
     first_appearance,
     same_items,
     stack_items,
+    to_dense,
 )
 from skarm._data.reprs import comparisons_html, comparisons_text
 
@@ -346,8 +347,7 @@ class Comparisons:
 
     def __array__(self, dtype=None, copy=None):
         """Materialise the features, (n_pairs, 2, n_features); never the indices."""
-        items = self.items.toarray() if sparse.issparse(self.items) else self.items
-        return np.asarray(items, dtype=dtype)[self.pairs]
+        return np.asarray(to_dense(self.items), dtype=dtype)[self.pairs]
 
     # scikit-learn asks for these two when array-API dispatch is on.
     device = "cpu"

@@ -215,7 +215,7 @@ def test_hard_cases_fit_and_predict_finite_numbers_in_silence(case, alpha, n_pai
     assert np.isfinite(model.predict(1e4 * items)).all()
     assert np.isfinite(p).all() and ((p >= 0) & (p <= 1)).all()
     assert np.isfinite(std).all() and (std >= 0).all()
-    assert np.isfinite(model.alpha_) and np.isfinite(model.coef_).all()
+    assert np.isfinite(model.alpha_).all() and np.isfinite(model.coef_).all()
 
 
 @pytest.mark.parametrize("shape", [(60, 6, 200), (30, 100, 200), (200, 100, 40)])

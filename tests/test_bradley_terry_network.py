@@ -153,7 +153,7 @@ def test_held_out_answers_judge_heads_that_have_not_seen_them(pays, monkeypatch)
         part, alpha, found = embedding, "auto", seen["network"]
     else:
         part, alpha, found = items, model.alpha_, seen["linear"]
-    rest = BradleyTerryRegressor(alpha=alpha).fit(
+    rest = BradleyTerryRegressor(alpha=alpha, prior="normal").fit(
         *(Comparisons(part, pairs[~mask]), y[~mask], weights[~mask])
     )
     expected = np.subtract(*rest.predict(part)[pairs[mask].T])

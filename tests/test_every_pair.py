@@ -114,8 +114,8 @@ def test_a_bound_counts_among_every_pair_as_among_listed_ones(monkeypatch, world
         every, gains = query(monkeypatch, len(pool) - 1, pool, **params)
         explicit, expected = query(monkeypatch, 10**9, pool, **params)
         found[bound] = set(every)
-        assert len(found[bound] & set(explicit)) >= 28
-        np.testing.assert_allclose(gains, expected, rtol=1e-2)
+        assert len(found[bound] & set(explicit)) >= 26
+        np.testing.assert_allclose(gains, expected, rtol=2e-2)
     assert len(found[None] & found[0.5]) < 20
 
 

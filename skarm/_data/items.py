@@ -11,6 +11,7 @@ __all__ = [
     "first_appearance",
     "same_items",
     "stack_items",
+    "to_dense",
 ]
 
 
@@ -20,6 +21,11 @@ def as_numpy(array):
         tensor = array.detach().cpu()
         array = (tensor.float() if "bfloat16" in str(tensor.dtype) else tensor).numpy()
     return array if isinstance(array, np.ndarray) else np.asarray(array)
+
+
+def to_dense(matrix):
+    """A sparse matrix as ndarray; anything else as it is."""
+    return matrix.toarray() if sparse.issparse(matrix) else matrix
 
 
 def check_items(items):

@@ -18,6 +18,7 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import eigh
 
+from skarm._data.items import to_dense
 from skarm._model.evidence import maximize_evidence
 from skarm._model.likelihood import (
     COSTLY,
@@ -36,7 +37,7 @@ __all__ = ["LinearFit", "fit_linear", "is_alone", "prepare"]
 MAX_DENSE = 4096
 #: Differences of no more numbers than this are formed even where items are fewer.
 SMALL = 2**18
-#: With more comparisons than this per feature, Student's t prior would no longer matter.
+#: With more comparisons than this per feature Student's t would no longer matter.
 MANY = 32
 #: The tolerance of a fit that only predicts held-out comparisons.
 ENOUGH_TO_JUDGE = 1e-6
@@ -109,7 +110,8 @@ def fit_linear(
     max_iter : int
         Newton or L-BFGS iterations.
     coef_init : ndarray of shape (n_features,), default=None
-        Where to start; zero if None. The solution does not depend on it.
+        Where to start; zero if None, or not of this shape. The solution does not depend
+        on it.
     held_out : ndarray of shape (n_pairs,), bool, default=None
         Comparisons to predict by a fit to the others at the same alpha, to about 1e-4
         nats. Not with Student's t.
@@ -137,6 +139,8 @@ def fit_linear(
     if sparse.issparse(items) and is_small:
         items = items.toarray()  # so small, that sparse costs more
     data = items, pairs, y, weights
+    if coef_init is not None and len(coef_init) != items.shape[1]:
+        coef_init = None
     limits = tol, max_iter, coef_init
     # Threads wait for each other longer than small products take.
     with one_thread() if is_small else nullcontext():
@@ -192,9 +196,8 @@ def _fit_student(items, pairs, y, weights, tol, max_iter, coef_init):
     data = pairs, y, weights
     common = _fit(items, *data, "auto", tol, max_iter, coef_init)
     loss, expand, _ = _coordinates(items, *data)
-    precisions = student_precisions(
-        _curvature(loss, expand, common), common.coef, common.alpha, loss.mean_square()
-    )
+    curvature, scale = _curvature(loss, expand, common), loss.mean_square() or 1.0
+    precisions = student_precisions(curvature, common.coef, common.alpha, scale)
     # Precisions are those of a normal prior N(0, I) on other units.
     scale = 1 / np.sqrt(precisions)
     scaled = items * scale.astype(items.dtype)
@@ -215,15 +218,14 @@ def _fit_student(items, pairs, y, weights, tol, max_iter, coef_init):
 
 
 def _curvature(loss, expand, fit):
-    """Hessian of the misfit in features, or if smaller, R with the Hessian RᵀR."""
-    if fit.information is not None and loss.n_coordinates == len(fit.coef):
-        return fit.information
+    """Hessian of the misfit in features, or if that is smaller, R with RᵀR equal it."""
+    if loss.n_coordinates >= len(fit.coef):
+        return fit.information if fit.terms is None else information(*fit.terms)
     if isinstance(loss, DualLoss):
         gaps = loss.rows @ fit.coef
         return np.sqrt(loss.variance(gaps))[:, None] * loss.rows
     basis = expand(np.eye(loss.n_coordinates)).T  # orthonormal rows
-    within = loss.information(basis @ fit.coef)
-    values, vectors = eigh(within)
+    values, vectors = eigh(loss.information(basis @ fit.coef))
     return (np.sqrt(np.maximum(values, 0))[:, None] * vectors.T) @ basis
 
 
@@ -313,8 +315,7 @@ def _in_dual(items, pairs):
 def _dual(items, pairs, y, weights):
     """One coordinate per comparison."""
     rows = _differences(items, pairs)
-    kernel = rows @ rows.T
-    kernel = kernel.toarray() if sparse.issparse(kernel) else kernel
+    kernel = to_dense(rows @ rows.T)
     loss = DualLoss(kernel, y, weights, rows)
 
     def expand(dual):
@@ -337,8 +338,7 @@ def _differences(items, pairs):
 
 def _span(items, pairs, y, weights):
     """Coordinates in an orthonormal basis of the span of the items about their mean."""
-    gram = items @ items.T
-    gram = gram.toarray() if sparse.issparse(gram) else gram
+    gram = to_dense(items @ items.T)
     largest = gram.diagonal().max()
     gram = gram - gram.mean(axis=0)
     gram -= gram.mean(axis=1)[:, None]

@@ -51,8 +51,8 @@ class LastLayerPosterior:
         except LinAlgError as error:
             raise ValueError(
                 "the posterior needs a prior precision alpha that does not drown in "
-                f"rounding. Got alpha={np.min(alpha):.3g} beside an information of up to "
-                f"{np.diag(information).max():.3g}. Raise alpha, or use alpha='auto'."
+                f"rounding. Got alpha={np.min(alpha):.3g} beside an information of up "
+                f"to {np.diag(information).max():.3g}. Raise alpha, or use 'auto'."
             ) from error
 
     def whiten(self, embedding):

@@ -27,8 +27,8 @@ DEGREES = 3
 TOL = 1e-2
 #: or so many factorisations were made.
 MAX_FACTORS = 100
-#: Steps are stretched at most so much.
-MAX_STRETCH = 8.0
+#: Steps are stretched at most so much, and lead at most so far in log a.
+MAX_STRETCH, MAX_LEAP = 8.0, 3.0
 
 
 def student_precisions(curvature, coef, alpha, mean_square):
@@ -83,7 +83,8 @@ def student_precisions(curvature, coef, alpha, mean_square):
         bend = second - first - change
         stretch = np.linalg.norm(change) / max(np.linalg.norm(bend), 1e-300)
         stretch = np.clip(stretch, 1.0, MAX_STRETCH)
-        now = now + 2 * stretch * change + stretch**2 * bend
+        far = now + 2 * stretch * change + stretch**2 * bend
+        now = np.clip(far, second - MAX_LEAP, second + MAX_LEAP)
     return np.exp(now)
 
 

@@ -143,7 +143,8 @@ def train_layers(
     seed : int
         Of initialisation and mini-batches; the same on every device.
     initial : list of ndarray, default=None
-        Weights, biases, ..., and the last layer, to start from.
+        Weights, biases, ..., and the last layer, to start from, if they are of these
+        sizes.
     progress : bool, default=False
         Show a bar.
 
@@ -154,8 +155,9 @@ def train_layers(
     """
     x = to_torch(items, device)
     generator = torch.Generator(device="cpu").manual_seed(seed)
-    if initial is None:
-        sizes = [items.shape[1], *hidden_layer_sizes]
+    sizes = [items.shape[1], *hidden_layer_sizes]
+    shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
+    if initial is None or [weight.shape for weight in initial[:-1:2]] != shapes:
         layers = init_layers(sizes, generator, x.dtype)
         draw = torch.rand(sizes[-1], generator=generator, dtype=torch.float64)
         coef = ((2 * draw - 1) * sizes[-1] ** -0.5).to(x.dtype)

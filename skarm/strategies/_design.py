@@ -36,7 +36,8 @@ class Design:
     coef : ndarray of shape (d,), default=None
         Last layer.
     alpha : float or ndarray of shape (d,), default=None
-        Prior precision, or that of each coefficient; None chooses it from the features, see `COLD_START_SD`.
+        Prior precision, or that of each coefficient; None chooses it from the features,
+        see `COLD_START_SD`.
     heads : ndarray of shape (n_heads, d), default=None
         Last layers of an ensemble; the spread of rewards is then theirs.
     past : callable, default=None

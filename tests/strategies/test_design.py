@@ -135,7 +135,7 @@ def test_a_design_is_the_models_view_of_the_candidates(hidden_layer_sizes, seed)
     first, second = pool.pairs.T
     probability, std = model.predict(pool, return_std=True)
     assert not design.is_cold
-    assert design.alpha == model.alpha_
+    assert np.array_equal(design.alpha, model.alpha_)
     np.testing.assert_allclose(design.differences, z[first] - z[second])
     np.testing.assert_allclose(expit(design.reward_differences), probability)
     np.testing.assert_allclose(
