@@ -1,13 +1,14 @@
-"""Is alpha="auto" as good as the best fixed alpha? Random pairs, real features.
+"""Is alpha="auto" as good as the best fixed alpha, and Student's t prior better?
 
     python benchmarks/alpha_by_evidence.py --features FILE.npz --key X_pca
 
 The file holds features under --key, and `prompt_id`, `model` and a reward column, one
 row per response. Prompts are split into training and test; random within-prompt pairs
 of training prompts are answered with P = sigmoid(reward difference / temperature).
-Prints the Spearman correlation within test prompts, mean over seeds, for each fixed
-alpha and for "auto", and the gap of "auto" to the best fixed alpha in hindsight.
-Writes JSON and PNG next to each other.
+Prints the Spearman correlation within test prompts, mean over seeds, for a normal prior
+with each fixed alpha and with "auto", the gap of "auto" to the best fixed alpha in
+hindsight, and what the default, Student's t prior, gains over "auto". Writes JSON and
+PNG next to each other.
 """
 
 import argparse
@@ -28,7 +29,7 @@ ALPHAS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
 
 
 def run(seed, X, groups, reward, args):
-    """Spearman on test prompts, (n_labels, n_alphas + 1), and the alphas chosen."""
+    """Spearman on test prompts, (n_labels, n_alphas + 2), and the alphas chosen."""
     rng = np.random.RandomState(seed)
     prompts = rng.permutation(np.unique(groups))
     test = np.isin(groups, prompts[: args.test_prompts])
@@ -47,13 +48,15 @@ def run(seed, X, groups, reward, args):
     y = annotator(pairs)
     table, chosen = [], []
     for n in args.labels:
-        row = []
-        for alpha in (*ALPHAS, "auto"):
-            model = BradleyTerryRegressor(alpha=alpha).fit(pairs[:n], y[:n])
-            predicted = model.predict(unseen)
-            row.append(grouped_spearman(reward[test], predicted, groups=groups[test]))
-        table.append(row)
-        chosen.append(model.alpha_)
+        models = [
+            *(BradleyTerryRegressor(alpha=alpha, prior="normal") for alpha in ALPHAS),
+            BradleyTerryRegressor(prior="normal"),
+            BradleyTerryRegressor(),
+        ]
+        predicted = [model.fit(pairs[:n], y[:n]).predict(unseen) for model in models]
+        judged = dict(groups=groups[test])
+        table.append([grouped_spearman(reward[test], p, **judged) for p in predicted])
+        chosen.append(models[-2].alpha_)
     return table, chosen
 
 
@@ -65,15 +68,15 @@ def draw(args, mean, error, path):
 
     figure, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for n, row, se in zip(args.labels, mean, error, strict=True):
-        (line,) = ax.semilogx(ALPHAS, row[:-1], "o-", ms=4, label=f"{n} labels")
-        ax.axhline(row[-1], color=line.get_color(), ls="--", lw=1.2)
-        ax.axhspan(
-            row[-1] - se[-1], row[-1] + se[-1], color=line.get_color(), alpha=0.12, lw=0
-        )
+        (line,) = ax.semilogx(ALPHAS, row[:-2], "o-", ms=4, label=f"{n} labels")
+        color = line.get_color()
+        for value, error, style in zip(row[-2:], se[-2:], ("--", "-"), strict=True):
+            ax.axhline(value, color=color, ls=style, lw=1.2)
+            ax.axhspan(value - error, value + error, color=color, alpha=0.12, lw=0)
     ax.set(
         xlabel="fixed alpha",
         ylabel="Spearman within unseen prompts",
-        title=f'{args.key}: fixed alpha, and alpha="auto" (dashed, ± s.e.)',
+        title=f'{args.key}: fixed alpha, "auto" (dashed), Student\'s t (line); ± s.e.',
     )
     ax.legend(frameon=False)
     figure.savefig(path, dpi=120)
@@ -110,13 +113,22 @@ def main():
     chosen = np.array([alphas for _, alphas in results])
     mean = tables.mean(axis=0)
     error = tables.std(axis=0, ddof=1) / np.sqrt(args.seeds)
-    gap = mean[:, :-1].max(axis=1) - mean[:, -1]
+    gap = mean[:, :-2].max(axis=1) - mean[:, -2]
+    gain = tables[..., -1] - tables[..., -2]
+    gain_error = gain.std(axis=0, ddof=1) / np.sqrt(args.seeds)
+    gain = gain.mean(axis=0)
 
     print(f"{args.key}, T = {args.temperature:g}, {args.seeds} seeds, Spearman")
-    print("labels " + "".join(f"{a:>8g}" for a in ALPHAS) + "    auto  (alpha)    gap")
-    for n, row, alphas, g in zip(args.labels, mean, chosen.T, gap, strict=True):
+    print(
+        "labels "
+        + "".join(f"{a:>8g}" for a in ALPHAS)
+        + "    auto       t  (alpha)    gap   t gains"
+    )
+    rows = zip(args.labels, mean, chosen.T, gap, gain, gain_error, strict=True)
+    for n, row, alphas, lost, more, se in rows:
         cells = "".join(f"{value:8.3f}" for value in row)
-        print(f"{n:>6} {cells} {np.median(alphas):9.0f} {g:+6.3f}")
+        print(f"{n:>6} {cells} {np.median(alphas):8.0f} {lost:+6.3f}", end="")
+        print(f" {more:+6.3f} ± {se:.3f}")
 
     args.output.mkdir(parents=True, exist_ok=True)
     name = args.output / f"alpha_by_evidence_{args.key}"
@@ -137,6 +149,8 @@ def main():
                 "standard_error": error.round(4).tolist(),
                 "alpha_chosen": np.median(chosen, axis=0).round(1).tolist(),
                 "gap_to_best_fixed": gap.round(4).tolist(),
+                "gain_of_student_t": gain.round(4).tolist(),
+                "its_standard_error": gain_error.round(4).tolist(),
             },
             indent=1,
         )

@@ -12,7 +12,8 @@ Four parts, each alternating the sides in one process, medians over --repeat rou
   tolerance and, prebuilt, at --peer-tol if given. Items are float32 with standard
   deviations k^(-decay) along the axes, as embeddings have. Gradients are given
   relative to that at zero.
-- `auto`: alpha="auto" against one fit at that alpha.
+- `auto`: alpha="auto" with a normal prior against one fit at that alpha; and the
+  default, Student's t prior, against both;
 - `ids`: votes on names (fields model_left, model_right, winner), from the names to the
   strengths, against evalica and choix where they are installed.
 - `network`: a 3 x 64 network on --dim wide features, of Gaussian clusters or, with
@@ -27,6 +28,7 @@ import argparse
 import gzip
 import json
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -124,24 +126,23 @@ def print_memory(args):
 def run_auto(args):
     for n in args.comparisons:
         asked, y = problem(n, args.items or 2 * n, args.dim, args.decay)
-        alpha = BradleyTerryRegressor().fit(asked, y).alpha_
-        times, _ = alternate(
-            {
-                "auto": lambda asked=asked, y=y: BradleyTerryRegressor().fit(asked, y),
-                "fixed": lambda asked=asked, y=y, alpha=alpha: BradleyTerryRegressor(
-                    alpha=alpha
-                ).fit(asked, y),
-            },
-            args.repeat,
-        )
-        clocks = ("wall", "cpu")
-        share = max(times["auto"][clock] / times["fixed"][clock] for clock in clocks)
+        normal = BradleyTerryRegressor(prior="normal")
+        fixed = BradleyTerryRegressor(alpha=normal.fit(asked, y).alpha_)
+        sides = {"auto": normal, "fixed": fixed, "student_t": BradleyTerryRegressor()}
+        calls = {side: partial(model.fit, asked, y) for side, model in sides.items()}
+        times, _ = alternate(calls, args.repeat)
         yield {
             "comparisons": n,
             "dim": args.dim,
             "times": times,
-            "auto / fixed": share,
+            "auto / fixed": most(times["auto"], times["fixed"]),
+            "student_t / auto": most(times["student_t"], times["auto"]),
         }
+
+
+def most(slower, faster):
+    """The larger of the wall and the CPU ratio."""
+    return max(slower[clock] / faster[clock] for clock in ("wall", "cpu"))
 
 
 # ------------------------------------------------------------------------------- ids
