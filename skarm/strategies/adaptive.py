@@ -1,10 +1,12 @@
-"""The default: make the predictions inside prompts sure, then the coefficients.
+"""The default: cover what is predicted, then what the coefficients leave open.
 
-Rewards are used to rank responses to a prompt, whichever pairs may be asked. While the
-answers settle few directions, the batch that pays on real text features is the one that
-lowers the variance of those differences; once most directions are settled, the one that
-raises the information about all of them. How much is settled can be read off the
-posterior. Where prompts are few, random pairs did better: see `FEW_GROUPS`.
+Rewards are used to rank responses to a prompt, whichever pairs may be asked. Before the
+first answer, and wherever pairs cross prompts, the batch that pays on real features of
+texts is the one that lowers the variance of the differences inside prompts most. After
+it, the one that lowers that of the coefficients, each in the units of its feature: few
+will matter, and none is known to be one of them. Once most directions are settled, the
+one that raises the information about all of them. How much is settled can be read off
+the posterior. Where prompts are few, random pairs did better: see `FEW_GROUPS`.
 """
 
 from copy import copy
@@ -21,6 +23,7 @@ from skarm.strategies.tournament import tournament_d_optimal
 __all__ = [
     "adaptive",
     "adaptive_every_pair",
+    "apart_moment",
     "settled_share",
     "tail_weight",
     "within_moment",
@@ -50,17 +53,18 @@ LIGHT_TAILS = 1.2
     source="this package; `benchmarks/study_label_efficiency.py`",
 )
 def adaptive(design, n_pairs, *, rng):
-    """What "auto" is: V-optimal inside groups, then D-optimal.
+    """What "auto" is: V-optimal for predictions, then coefficients; then D-optimal.
 
     While the answers settle less than half of the directions that candidates differ in,
-    or there is no model yet, `v_optimal`, aimed at the query's target or else, where
-    groups are known, at the pairs inside them; with ``bound=1`` where there are pairs
-    across them. From then on `greedy_d_optimal` (or `v_optimal`, if the query has a
-    target). Pairs far out stay eligible where tails are light and no pair crosses
-    groups. With fewer than 30 groups, in place of the former: `random`, and from 1/6 on
-    `tournament_d_optimal`, the better of two random pairs. For a batch of an eighth or
-    more of the candidates, `random` in any case. See :func:`settled_share` and
-    :func:`tail_weight`.
+    or there is no model yet, `v_optimal`, with ``bound=1`` where pairs cross groups. It
+    is aimed at the query's target, if there is one. Else, before the first answer and
+    where pairs cross groups, at the pairs inside groups, where those are known; and
+    later at differences in one feature at a time, see :func:`apart_moment`. From half
+    on, `greedy_d_optimal` (or `v_optimal`, if the query has a target). Pairs far out
+    stay eligible where tails are light and no pair crosses groups. With fewer than 30
+    groups, in place of the former: `random`, and from 1/6 on `tournament_d_optimal`,
+    the better of two random pairs. For a batch of an eighth or more of the candidates,
+    `random` in any case. See :func:`settled_share` and :func:`tail_weight`.
 
     Parameters
     ----------
@@ -205,11 +209,17 @@ def _rule(design, n_pairs):
     if share < DESIGN:
         if crossing:
             params["bound"] = BOUND
-        start = (
-            "no answers yet" if design.is_cold else f"{settled}, less than {DESIGN:.0%}"
-        )
-        why = f"v_optimal: {start}, so cover the target; {tails}"
-        return _aimed(design), v_optimal, params, why
+        start, aim = f"{settled}, less than {DESIGN:.0%}", "every coefficient"
+        if design.is_cold:
+            start = "no answers yet"
+        if _has_target(design):
+            aim, moment = "the target", None
+        elif design.is_cold or crossing:
+            aim, moment = "what is predicted", _moment_inside_groups(design)
+        else:
+            moment = apart_moment(design.embedding)
+        why = f"v_optimal: {start}, so make {aim} sure; {tails}"
+        return _aimed(design, moment), v_optimal, params, why
     rule = v_optimal if _has_target(design) else greedy_d_optimal
     why = f"{rule.__name__}: {settled}, at least {DESIGN:.0%}; {tails}"
     return design, rule, params, why
@@ -230,16 +240,39 @@ def _has_target(design):
     return design.target_moment is not design.second_moment
 
 
-def _aimed(design):
-    """The design, aimed at pairs inside a group: rewards rank responses to a prompt."""
-    moment = None
-    if design.groups is not None and not _has_target(design):
-        moment = within_moment(design.embedding, design.groups)
+def _moment_inside_groups(design):
+    """Rewards rank responses to a prompt; None where prompts are not known."""
+    if design.groups is None:
+        return None
+    return within_moment(design.embedding, design.groups)
+
+
+def _aimed(design, moment):
+    """The design, aimed at differences with this moment; None leaves it as it is."""
     if moment is None:
         return design
     aimed = copy(design)
     aimed.target_moment, aimed._tensors = moment, {}
     return aimed
+
+
+def apart_moment(embedding):
+    """Moment of differences in one feature at a time, each as long as is typical.
+
+    V-optimality for it is A-optimality for coefficients in the units of their features:
+    it lowers Σ_j σ_j² Var(w_j), with σ_j the standard deviation of feature j.
+
+    Parameters
+    ----------
+    embedding : ndarray of shape (n_items, d)
+        Items.
+
+    Returns
+    -------
+    moment : ndarray of shape (d, d)
+        Diagonal, the variances of the features.
+    """
+    return np.diag(embedding.var(axis=0))
 
 
 def within_moment(embedding, groups):

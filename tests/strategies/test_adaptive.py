@@ -6,7 +6,12 @@ import pytest
 from skarm import ActiveComparisonSampler, BradleyTerryRegressor, Comparisons
 from skarm.sampler import make_design
 from skarm.strategies import adaptive, get_strategy
-from skarm.strategies.adaptive import settled_share, tail_weight, within_moment
+from skarm.strategies.adaptive import (
+    apart_moment,
+    settled_share,
+    tail_weight,
+    within_moment,
+)
 
 
 def pool_of(items, n_pairs=3000):
@@ -99,6 +104,30 @@ def test_nothing_is_settled_in_a_cold_start():
     assert settled_share(make_design(pool, np.arange(len(pool)), None)) == 0
 
 
+def apart(items):
+    """Pairs that differ in one feature, by its standard deviation, each in its turn."""
+    d = items.shape[1]
+    ends = np.vstack([np.zeros(d), np.sqrt(d) * np.diag(items.std(axis=0))])
+    return Comparisons(ends, [[0, k + 1] for k in range(d)])
+
+
+def test_to_aim_at_features_apart_is_a_optimal_in_their_units():
+    items = heavy() * 10.0 ** np.arange(-3, 5)
+    pairs = apart(items)
+    x = pairs.differences()
+    np.testing.assert_allclose(apart_moment(items), x.T @ x / len(x))
+    scale = items.std(axis=0)
+    pool, model = answered(items / scale, 100, 30.0)
+    params = {"eligible": 1.0, "variance": "plug_in"}
+    arguments = {"estimator": model, "n_pairs": 20}
+    a_optimal = ActiveComparisonSampler("a_optimal", strategy_params=params)
+    auto = ActiveComparisonSampler("v_optimal", strategy_params=params)
+    np.testing.assert_array_equal(
+        auto.query(pool, target=apart(items / scale), **arguments),
+        a_optimal.query(pool, **arguments),
+    )
+
+
 @pytest.mark.parametrize(
     ("items", "alpha", "n_groups", "rule", "params", "why"),
     [
@@ -124,7 +153,7 @@ def test_it_is_the_rule_that_it_names(items, alpha, n_groups, rule, params, why)
     arguments = {"estimator": model, "n_pairs": 20}
     found = auto.query(pool, **arguments)
     if rule == "v_optimal":
-        arguments["target"] = target
+        arguments["target"] = apart(items) if target is None else target
     np.testing.assert_array_equal(found, plain.query(pool, **arguments))
     assert auto.explain_["why"].startswith(f"{rule}: ")
     assert why in auto.explain_["why"]
@@ -197,6 +226,14 @@ def test_the_first_batch_aims_at_pairs_inside_a_group():
     np.testing.assert_array_equal(
         auto.query(within, n_pairs=30), plain.query(within, n_pairs=30)
     )
+    # With answers, the coefficients are aimed at.
+    _, model = answered(items, 20, 100.0)
+    arguments = {"estimator": model, "n_pairs": 30}
+    np.testing.assert_array_equal(
+        auto.query(within, **arguments),
+        plain.query(within, target=apart(items), **arguments),
+    )
+    assert "every coefficient sure" in auto.explain_["why"]
     bare = Comparisons(items, pool.pairs)
     np.testing.assert_array_equal(
         auto.query(bare, n_pairs=30), plain.query(bare, n_pairs=30)
