@@ -25,7 +25,7 @@ MODULES = ["skarm", *(m.name for m in pkgutil.walk_packages([str(ROOT)], "skarm.
 #: From the bottom up; a module imports from its own room and from those below.
 ROOMS = [
     {"exceptions", "_optional", "_data", "comparisons"}
-    | {"_callbacks", "_fit_params", "_persistence"},
+    | {"_callbacks", "_fit_params", "_persistence", "_threads"},
     {f"_model.{name}" for name in ("likelihood", "newton", "evidence", "linear")}
     | {"_model.choice", "_model.networks", "_information.fisher"}
     | {"_information.pair_lengths", "_information.shortlists"}
