@@ -89,7 +89,7 @@ class Shortlists:
     def pair(self, position):
         """The difference x of a candidate, and its w."""
         everyone = self.levels[0]
-        return everyone.rows([position])[0], everyone.weights[position]
+        return everyone.rows(position), everyone.weights[position]
 
 
 def _above(worth, n):
@@ -107,10 +107,11 @@ class _Everyone:
     bound = -1.0  # what who is closed is worth
 
     def __init__(self, embedding, first, second, weights, lengths):
-        self.embedding, self.first, self.second = embedding, first, second
+        self.tensors, self.graph = (embedding, first, second), None
+        self.phi, self.first, self.second = (part.numpy() for part in self.tensors)
         self.positions = np.arange(len(first))
         self.weights, self.lengths = weights.numpy(), lengths.numpy().copy()
-        self.n_seen, self.n_looks, self.graph = 0, 0, None
+        self.n_seen, self.n_looks = 0, 0
 
     def look(self, closed, costs, updates):
         """Gains, and what they are worth, up to date."""
@@ -128,21 +129,21 @@ class _Everyone:
         return gain, worth
 
     def squares(self, directions):
-        """‖U x‖² of each, U of shape (n_directions, d)."""
-        values = self.embedding @ torch.as_tensor(directions).T
-        if values.shape[1] == 1:
-            along = values[:, 0].index_select(0, self.first)
-            along -= values[:, 0].index_select(0, self.second)
+        """Σ (xᵀ u)² over the directions (n_directions, d), of each."""
+        embedding, first, second = self.tensors
+        values = embedding @ torch.as_tensor(directions).T
+        if len(directions) == 1:
+            along = values[:, 0].index_select(0, first)
+            along -= values[:, 0].index_select(0, second)
             return along.square_().numpy()
         if self.graph is None:
-            self.graph = PairGraph(self.first, self.second, len(values))
+            self.graph = PairGraph(first, second, len(values))
         values -= values.mean(dim=0)
-        return squared_distances(values, self.first, self.second, self.graph).numpy()
+        return squared_distances(values, first, second, self.graph).numpy()
 
     def rows(self, places):
-        """Differences x of some, (n, d)."""
-        items = self.embedding.numpy()
-        return items[self.first.numpy()[places]] - items[self.second.numpy()[places]]
+        """Differences x of some, or of one."""
+        return self.phi[self.first[places]] - self.phi[self.second[places]]
 
 
 class _List(_Everyone):
@@ -155,6 +156,8 @@ class _List(_Everyone):
         self.n_seen, self.n_looks = level.n_seen, 0
 
     def squares(self, directions):
+        if len(directions) == 1:
+            return np.square(self.x @ directions[0])
         along = self.x @ directions.T
         return np.einsum("ij,ij->i", along, along)
 
