@@ -88,8 +88,7 @@ def make_design(
         if estimator is None or coef is not None:  # items are not needed again
             rows = _rows(comparisons, candidates, chosen)
             if rows is not None:
-                named = Comparisons(design.embedding, rows).compact()
-                return None, named.items, named.pairs
+                return None, design.embedding, rows
         comparisons = transformed(comparisons)
         return comparisons.items, embed(comparisons.items), comparisons.pairs
 

@@ -93,8 +93,8 @@ class PairGraph:
         adjacency = self._matrix(weights)
         degree = self.greater.bincount(weights, len(values)).to(values)
         degree += (adjacency @ values.new_ones(len(values), 1))[:, 0]
-        flow = degree.div_(2)[:, None] * values
-        return flow.sub_(adjacency @ values)
+        flow = adjacency @ values
+        return flow.neg_().addcmul_(values, degree[:, None], value=0.5)
 
     def inner_products(self, u):
         """Inner products of the rows of each pair.

@@ -5,8 +5,11 @@ counts as data.
 """
 
 import numpy as np
+import torch
 from numpy.polynomial.hermite import hermgauss
 from scipy.linalg import LinAlgError, cho_factor, solve_triangular
+
+from skarm._model.networks import to_torch
 
 __all__ = ["LastLayerPosterior", "mean_bernoulli_variance"]
 
@@ -57,7 +60,12 @@ class LastLayerPosterior:
 
     def whiten(self, embedding):
         """Rows u = L⁻¹ φ: the posterior covariance of rewards i and j is uᵢᵀ uⱼ."""
-        return solve_triangular(self._lower, embedding.T, lower=True).T
+        lower, phi = (
+            to_torch(array, torch.device("cpu"), torch.float64)
+            for array in (self._lower, embedding)
+        )
+        # A third of scipy's time.
+        return torch.linalg.solve_triangular(lower, phi.T, upper=False).T.numpy()
 
     def variances(self, embedding):
         """Posterior variance of each reward, squared nats, (n_items,)."""
