@@ -155,8 +155,8 @@ def squared_distances(u, first, second, graph=None):
     total = squares.index_select(0, first).add_(squares.index_select(0, second))
     graph = graph or PairGraph(first, second, len(u))
     distances = graph.inner_products(u).mul_(-2).add_(total)
-    near = (distances <= total.mul_(CANCELED)).nonzero()[:, 0]
-    if len(near):
+    near = distances <= total.mul_(CANCELED)
+    if near.any():
         distances[near] = _by_differences(u, first[near], second[near])
     return distances
 
