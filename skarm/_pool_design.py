@@ -78,7 +78,8 @@ def make_design(
 
     def reward():
         if coef is not None and (is_network or "embedding" in vars(design)):
-            return design.embedding @ coef  # no second forward pass
+            rewards = design.tensor("embedding") @ to_torch(coef, device)
+            return rewards.cpu().numpy()  # no second forward pass
         return column_or_1d(_map_blocks(executor, estimator.predict, chosen.items))
 
     @cache

@@ -25,10 +25,10 @@ MODULES = ["skarm", *(m.name for m in pkgutil.walk_packages([str(ROOT)], "skarm.
 #: From the bottom up; a module imports from its own room and from those below.
 ROOMS = [
     {"exceptions", "_optional", "_data", "comparisons"}
-    | {"_callbacks", "_fit_params", "_persistence", "_threads"},
+    | {"_callbacks", "_fit_params", "_persistence"},
     {f"_model.{name}" for name in ("likelihood", "newton", "evidence", "linear")}
     | {"_model.choice", "_model.networks", "_information.fisher"}
-    | {"_information.pair_lengths", "_information.shortlists"}
+    | {"_information.pair_lengths", "_information.shortlists", "_threads"}
     | {f"_information.{name}" for name in ("exchange", "criteria", "certificate")}
     | {"_information.pair_pool", "_information.pair_scan"},
     {"_model", "_information"},  # the rest of them

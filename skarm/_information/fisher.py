@@ -38,8 +38,8 @@ REFACTOR_EVERY = 100
 #: So is it after a pick that multiplies det M by more than this: the update from a
 #: nearly flat prior cancels the digits of all that is left.
 MAX_UPDATE = 1e3
-#: With this many candidates what is done after each pick is worth more than one thread.
-MANY = 131_072
+#: With this many candidates, what a pick changes is worth more than one thread.
+MANY = 32_768
 
 
 def information(embedding, first, second, weights, graph=None):

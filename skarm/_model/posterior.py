@@ -1,13 +1,13 @@
 """The Laplace posterior of the last layer: N(coef, (information + alpha I)⁻¹).
 
 The likelihood's information and the prior's precision are kept apart: pseudo-data never
-counts as data.
+counts as data. The algebra is torch's, as that of the designs beside it: the threads of
+several libraries would wait for each other.
 """
 
 import numpy as np
 import torch
 from numpy.polynomial.hermite import hermgauss
-from scipy.linalg import LinAlgError, cho_factor, solve_triangular
 
 from skarm._model.networks import to_torch
 
@@ -48,24 +48,21 @@ class LastLayerPosterior:
 
     def __init__(self, coef, information, alpha):
         self.coef = coef
-        matrix = information + alpha * np.eye(len(coef))
-        try:
-            self._lower = np.tril(cho_factor(matrix, lower=True)[0])
-        except LinAlgError as error:
+        matrix = _tensor(information + alpha * np.eye(len(coef)))
+        self._lower, failed = torch.linalg.cholesky_ex(matrix)
+        if failed:
             raise ValueError(
                 "the posterior needs a prior precision alpha that does not drown in "
                 f"rounding. Got alpha={alpha!r} beside an information of up to "
                 f"{np.diag(information).max():.3g}. Raise alpha, or use alpha='auto'."
-            ) from error
+            )
 
     def whiten(self, embedding):
         """Rows u = L⁻¹ φ: the posterior covariance of rewards i and j is uᵢᵀ uⱼ."""
-        lower, phi = (
-            to_torch(array, torch.device("cpu"), torch.float64)
-            for array in (self._lower, embedding)
-        )
-        # A third of scipy's time.
-        return torch.linalg.solve_triangular(lower, phi.T, upper=False).T.numpy()
+        columns = _tensor(embedding).T
+        return torch.linalg.solve_triangular(
+            self._lower, columns, upper=False
+        ).T.numpy()
 
     def variances(self, embedding):
         """Posterior variance of each reward, squared nats, (n_items,)."""
@@ -73,8 +70,13 @@ class LastLayerPosterior:
 
     def draws(self, rng, n_draws):
         """Coefficients drawn from the posterior, (n_draws, d)."""
-        normal = rng.standard_normal((len(self.coef), n_draws))
-        return self.coef + solve_triangular(self._lower.T, normal, lower=False).T
+        normal = _tensor(rng.standard_normal((len(self.coef), n_draws)))
+        spread = torch.linalg.solve_triangular(self._lower.T, normal, upper=True)
+        return self.coef + spread.T.numpy()
+
+
+def _tensor(array):
+    return to_torch(array, torch.device("cpu"), torch.float64)
 
 
 def mean_bernoulli_variance(logits, variances):
