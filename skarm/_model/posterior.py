@@ -59,10 +59,9 @@ class LastLayerPosterior:
 
     def whiten(self, embedding):
         """Rows u = L⁻¹ φ: the posterior covariance of rewards i and j is uᵢᵀ uⱼ."""
-        columns = _tensor(embedding).T
-        return torch.linalg.solve_triangular(
-            self._lower, columns, upper=False
-        ).T.numpy()
+        phi = _tensor(embedding)
+        u = torch.linalg.solve_triangular(self._lower, phi.T, upper=False).T
+        return u.numpy()
 
     def variances(self, embedding):
         """Posterior variance of each reward, squared nats, (n_items,)."""
