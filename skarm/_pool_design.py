@@ -79,7 +79,8 @@ def make_design(
 
     def reward():
         if coef is not None and (is_network or "embedding" in vars(design)):
-            return design.embedding @ coef  # no second forward pass
+            rewards = design.tensor("embedding") @ to_torch(coef, device)
+            return rewards.cpu().numpy()  # no second forward pass
         return column_or_1d(_map_blocks(executor, estimator.predict, chosen.items))
 
     @cache
@@ -89,8 +90,7 @@ def make_design(
         if estimator is None or coef is not None:  # items are not needed again
             rows = _rows(comparisons, candidates, chosen)
             if rows is not None:
-                named = Comparisons(design.embedding, rows).compact()
-                return None, named.items, named.pairs
+                return None, design.embedding, rows
         comparisons = transformed(comparisons)
         return comparisons.items, embed(comparisons.items), comparisons.pairs
 
@@ -102,11 +102,14 @@ def make_design(
 
     def information(items, phi, pairs):
         """Σ v x xᵀ."""
-        gap = np.zeros(len(pairs))
-        if estimator is not None:
+        if phi is design.embedding:
+            rewards = design.rewards
+        elif estimator is None:
+            rewards = np.zeros(len(phi))
+        else:
             known = phi @ coef if coef is not None else estimator.predict(items)
             rewards = column_or_1d(known)
-            gap = rewards[pairs[:, 0]] - rewards[pairs[:, 1]]
+        gap = rewards[pairs[:, 0]] - rewards[pairs[:, 1]]
         v = to_torch(expit(gap) * expit(-gap), device)
         first, second = to_torch(pairs, device).T
         phi = to_torch(phi, device, design.tensor("embedding").dtype)
@@ -174,6 +177,8 @@ def _rows(comparisons, candidates, chosen):
     """Pairs as rows of the chosen candidates' items; None if those lack an item."""
     if comparisons.items is not candidates.items or candidates.is_lazy:
         return None
+    if chosen is candidates:
+        return comparisons.pairs
     row = np.full(candidates.n_items, -1)
     row[candidates.pairs] = chosen.pairs
     pairs = row[comparisons.pairs]

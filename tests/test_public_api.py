@@ -28,7 +28,7 @@ ROOMS = [
     | {"_callbacks", "_fit_params", "_persistence"},
     {f"_model.{name}" for name in ("likelihood", "newton", "evidence", "linear")}
     | {"_model.choice", "_model.networks", "_model.student", "_information.fisher"}
-    | {"_information.pair_lengths", "_information.shortlists"}
+    | {"_information.pair_lengths", "_information.shortlists", "_threads"}
     | {f"_information.{name}" for name in ("exchange", "criteria", "certificate")}
     | {"_information.pair_pool", "_information.pair_scan"},
     {"_model", "_information"},  # the rest of them

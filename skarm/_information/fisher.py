@@ -9,6 +9,10 @@ Cost of a score: one Cholesky O(d³), one triangular solve O(n_items d²), and
 O(n_pairs d); memory O(n_items d + chunk) beyond the inputs.
 """
 
+from contextlib import nullcontext
+from math import log1p
+
+import numpy as np
 import torch
 
 from skarm._information.pair_lengths import (
@@ -17,6 +21,7 @@ from skarm._information.pair_lengths import (
     squared_distances,
 )
 from skarm._information.shortlists import Shortlists
+from skarm._threads import one_thread, one_torch_thread
 
 __all__ = [
     "factor",
@@ -33,14 +38,16 @@ REFACTOR_EVERY = 100
 #: So is it after a pick that multiplies det M by more than this: the update from a
 #: nearly flat prior cancels the digits of all that is left.
 MAX_UPDATE = 1e3
+#: With this many candidates, what a pick changes is worth more than one thread.
+MANY = 32_768
 
 
 def information(embedding, first, second, weights, graph=None):
     """Σ_k w_k x_k x_kᵀ.
 
-    Written as Φᵀ (Bᵀ diag(w) B Φ): the product in brackets is accumulated item by item,
-    so the cost is O(n_pairs d + n_items d²), not O(n_pairs d²). Half of it will do, for
-    the other half is its transpose.
+    Of more pairs than items written as Φᵀ (Bᵀ diag(w) B Φ): the product in brackets is
+    accumulated item by item, so the cost is O(n_pairs d + n_items d²), not O(n_pairs
+    d²). Half of it will do, for the other half is its transpose.
 
     Parameters
     ----------
@@ -58,6 +65,14 @@ def information(embedding, first, second, weights, graph=None):
     information : Tensor of shape (d, d)
         Symmetric positive semi-definite.
     """
+    weights = weights.to(embedding.dtype)
+    if len(first) <= len(embedding):
+        half, start = embedding.new_zeros((embedding.shape[1],) * 2), 0
+        for x in differences(embedding, first, second):
+            stop = start + len(x)
+            half += x.T @ (x * (weights[start:stop, None] / 2))
+            start = stop
+        return half + half.T
     # Only differences count: the level of Φ may go, and would cost digits.
     embedding = embedding - embedding.mean(dim=0)
     if embedding.is_cuda:
@@ -71,8 +86,8 @@ def information(embedding, first, second, weights, graph=None):
     else:
         graph = graph or PairGraph(first, second, len(embedding))
         flow = graph.flow(weights, embedding)
-    total = embedding.T @ flow
-    return total + total.T
+    half = embedding.T @ flow
+    return half + half.T
 
 
 def second_moment(embedding, first, second, graph=None):
@@ -259,34 +274,48 @@ def greedy_v(
 
 def greedy(rule, n_pairs, costs, close, progress):
     """Repeatedly the best open candidate by a rule's gains, or its gain per cost."""
-    closed = torch.zeros_like(rule.weights, dtype=torch.bool)
+    n_candidates = len(rule.weights)
+    few = one_torch_thread() if n_candidates < MANY else nullcontext()
     picks, gains = [], []
-    while len(picks) < min(n_pairs, len(closed)):
-        pick, gain = rule.best(closed, costs)
-        if pick is None:
-            break
-        picks.append(pick)
-        gains.append(rule.rise(gain.clamp(min=0)).item())
-        closed[pick] = True
-        shut = close(pick) if close else None
-        if shut is not None:
-            closed[torch.as_tensor(shut, device=closed.device)] = True
-        if len(picks) < n_pairs:
-            rule.add(pick)
-        if progress:
-            progress(len(picks), n_pairs)
+    with one_thread(), few:
+        rule.start(costs)
+        while len(picks) < min(n_pairs, n_candidates):
+            pick, gain = rule.best()
+            if pick is None:
+                break
+            picks.append(pick)
+            gains.append(gain)
+            rule.close(pick)
+            shut = close(pick) if close else None
+            if shut is not None:
+                rule.close(shut)
+            if len(picks) < n_pairs:
+                rule.add(pick)
+            if progress:
+                progress(len(picks), n_pairs)
     return picks, gains
 
 
 class Gains:
     """What a greedy rule knows of all candidates: `gains()`, and their `rise`."""
 
-    def best(self, closed, costs):
-        """The best open candidate and its gain; None where all are closed."""
+    def start(self, costs):
+        """Open everyone; gains count per cost, where there are costs."""
+        self.costs = costs
+        self.closed = torch.zeros_like(self.weights, dtype=torch.bool)
+
+    def close(self, positions):
+        """Close a candidate, or several."""
+        self.closed[torch.as_tensor(positions, device=self.closed.device)] = True
+
+    def best(self):
+        """The best open candidate, and the rise that it brings; None if none is."""
         gain = self.gains()
-        worth = gain if costs is None else self.rise(gain) / costs
-        best, pick = worth.masked_fill_(closed, -1.0).max(dim=0)
-        return (None, best) if best < 0 else (pick.item(), gain[pick])
+        worth = gain if self.costs is None else self.rise(gain) / self.costs
+        best, pick = worth.masked_fill_(self.closed, -1.0).max(dim=0)
+        if best < 0:
+            return None, 0.0
+        return pick.item(), self.rise(gain[pick].clamp(min=0)).item()
 
 
 class DGains(Gains):
@@ -344,22 +373,46 @@ class DGains(Gains):
 
 
 class ShortDGains(DGains):
-    """As DGains, but with lengths that are up to date only of what is picked next."""
+    """As DGains, but with lengths that are up to date only of what is picked next.
+
+    In numpy: so short products take less time than their calls. M is brought up to date
+    only when P is computed afresh, and P - Σ u uᵀ is not formed.
+    """
 
     def refactor(self, lengths=None):
         super().refactor(lengths)
-        pairs = self.first, self.second
-        self.lists = Shortlists(self.embedding, *pairs, self.weights, self.a)
+        self.lists = Shortlists(
+            *(self.embedding, self.first, self.second, self.weights, self.a)
+        )
+        self.inverse, self.added = self.inverse.numpy(), []
+        self.updates = np.empty((REFACTOR_EVERY, len(self.inverse)))  # the u
 
-    def best(self, closed, costs):
-        costs = None if costs is None else costs.numpy()
-        pick, gain, length = self.lists.best(closed.numpy(), costs)
-        if pick is not None:
-            self.a[pick] = length
-        return pick, torch.tensor(gain)
+    def start(self, costs):
+        self.costs = None if costs is None else costs.numpy()
+        self.closed = np.zeros(len(self.weights), dtype=bool)
 
-    def update(self, u, sign):
-        self.lists.update(u)
+    def close(self, positions):
+        self.closed[positions] = True
+
+    def best(self):
+        updates = self.updates[: self.n_updates]
+        pick, gain, self.length = self.lists.best(self.closed, self.costs, updates)
+        return pick, log1p(gain)
+
+    def add(self, pick):
+        """Add to M the pick that was just found to be the best."""
+        self.added.append(pick)
+        x, weight = self.lists.pair(pick)
+        ratio = 1 + weight * self.length
+        if len(self.added) >= REFACTOR_EVERY or ratio >= MAX_UPDATE:
+            pairs = self.first[self.added], self.second[self.added]
+            weights = self.weights[self.added]
+            self.matrix += information(self.embedding, *pairs, weights)
+            return self.refactor()
+        before = self.updates[: self.n_updates]
+        u = self.inverse @ x - (before @ x) @ before
+        self.updates[self.n_updates] = u * (weight / ratio) ** 0.5
+        self.n_updates += 1
 
 
 class VGains(DGains):

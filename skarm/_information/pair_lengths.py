@@ -93,8 +93,8 @@ class PairGraph:
         adjacency = self._matrix(weights)
         degree = self.greater.bincount(weights, len(values)).to(values)
         degree += (adjacency @ values.new_ones(len(values), 1))[:, 0]
-        flow = degree.div_(2)[:, None] * values
-        return flow.sub_(adjacency @ values)
+        flow = adjacency @ values
+        return flow.neg_().addcmul_(values, degree[:, None], value=0.5)
 
     def inner_products(self, u):
         """Inner products of the rows of each pair.
@@ -155,8 +155,8 @@ def squared_distances(u, first, second, graph=None):
     total = squares.index_select(0, first).add_(squares.index_select(0, second))
     graph = graph or PairGraph(first, second, len(u))
     distances = graph.inner_products(u).mul_(-2).add_(total)
-    near = (distances <= total.mul_(CANCELED)).nonzero()[:, 0]
-    if len(near):
+    near = distances <= total.mul_(CANCELED)
+    if near.any():
         distances[near] = _by_differences(u, first[near], second[near])
     return distances
 

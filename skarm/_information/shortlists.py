@@ -40,7 +40,7 @@ class Shortlists:
         self.sizes = [longer, max(longer // SHORTER, LEAST)]
         self.n_most = max(MOST_LIST_NUMBERS // embedding.shape[1], 4 * LEAST)
 
-    def best(self, closed, costs):
+    def best(self, closed, costs, updates):
         """The open candidate that gains most, or most per cost.
 
         Parameters
@@ -49,6 +49,9 @@ class Shortlists:
             Who may not be picked.
         costs : ndarray of shape (n_candidates,) or None
             The gain is log(1 + w q), then.
+        updates : ndarray of shape (n_updates, d)
+            Rows u: since the lists were made, every q has fallen by Σ (xᵀ u)². Those
+            handed in before come first.
 
         Returns
         -------
@@ -59,7 +62,7 @@ class Shortlists:
         """
         while True:
             level = self.levels[-1]
-            gain, worth = level.look(closed, costs)
+            gain, worth = level.look(closed, costs, updates)
             place = worth.argmax()
             if worth[place] > level.bound:
                 break
@@ -81,12 +84,12 @@ class Shortlists:
             bound = max(bound, whole.bound)  # who is in neither list counts, too
             self.levels.append(_List(whole, above, bound))
             worth = worth[above]
-        return pick, gain[place], length
+        return pick, float(gain[place]), float(length)
 
-    def update(self, u):
-        """Every q falls by (xᵀ u)²."""
-        for level in self.levels:
-            level.behind.append(u)
+    def pair(self, position):
+        """The difference x of a candidate, and its w."""
+        everyone = self.levels[0]
+        return everyone.rows(position), everyone.weights[position]
 
 
 def _above(worth, n):
@@ -104,17 +107,18 @@ class _Everyone:
     bound = -1.0  # what who is closed is worth
 
     def __init__(self, embedding, first, second, weights, lengths):
-        self.embedding, self.first, self.second = embedding, first, second
+        self.tensors, self.graph = (embedding, first, second), None
+        self.phi, self.first, self.second = (part.numpy() for part in self.tensors)
         self.positions = np.arange(len(first))
         self.weights, self.lengths = weights.numpy(), lengths.numpy().copy()
-        self.behind, self.n_looks, self.graph = [], 0, None
+        self.n_seen, self.n_looks = 0, 0
 
-    def look(self, closed, costs):
+    def look(self, closed, costs, updates):
         """Gains, and what they are worth, up to date."""
-        if self.behind:
-            self.lengths -= self.squares(torch.stack(self.behind, dim=1))
+        if self.n_seen < len(updates):
+            self.lengths -= self.squares(updates[self.n_seen :])
             np.maximum(self.lengths, 0, out=self.lengths)
-            self.behind = []
+            self.n_seen = len(updates)
         self.n_looks += 1
         gain = self.weights * self.lengths
         if costs is None:
@@ -125,22 +129,21 @@ class _Everyone:
         return gain, worth
 
     def squares(self, directions):
-        """‖xᵀ U‖² of each."""
-        values = self.embedding @ directions
-        if values.shape[1] == 1:
-            along = values[:, 0].index_select(0, self.first)
-            along -= values[:, 0].index_select(0, self.second)
+        """Σ (xᵀ u)² over the directions (n_directions, d), of each."""
+        embedding, first, second = self.tensors
+        values = embedding @ torch.as_tensor(directions).T
+        if len(directions) == 1:
+            along = values[:, 0].index_select(0, first)
+            along -= values[:, 0].index_select(0, second)
             return along.square_().numpy()
         if self.graph is None:
-            self.graph = PairGraph(self.first, self.second, len(values))
+            self.graph = PairGraph(first, second, len(values))
         values -= values.mean(dim=0)
-        return squared_distances(values, self.first, self.second, self.graph).numpy()
+        return squared_distances(values, first, second, self.graph).numpy()
 
     def rows(self, places):
-        """Differences x of some."""
-        places = torch.as_tensor(places)
-        x = self.embedding.index_select(0, self.first[places])
-        return x.sub_(self.embedding.index_select(0, self.second[places]))
+        """Differences x of some, or of one."""
+        return self.phi[self.first[places]] - self.phi[self.second[places]]
 
 
 class _List(_Everyone):
@@ -150,11 +153,13 @@ class _List(_Everyone):
         self.x, self.bound = level.rows(places), bound
         self.positions = level.positions[places]
         self.weights, self.lengths = level.weights[places], level.lengths[places]
-        self.behind, self.n_looks = [], 0
+        self.n_seen, self.n_looks = level.n_seen, 0
 
     def squares(self, directions):
-        along = self.x @ directions
-        return along.square_().sum(dim=1).numpy()
+        if len(directions) == 1:
+            return np.square(self.x @ directions[0])
+        along = self.x @ directions.T
+        return np.einsum("ij,ij->i", along, along)
 
     def rows(self, places):
-        return self.x[torch.as_tensor(places)]
+        return self.x[places]

@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
+from skarm._threads import one_torch_thread
+
 __all__ = ["network_pays", "side_by_side"]
 
 
@@ -60,13 +62,8 @@ def side_by_side(train, solve, at_once):
     trained, linear : object
         What they return.
     """
-    n_threads = torch.get_num_threads()
-    if not at_once or n_threads == 1:
+    if not at_once or torch.get_num_threads() == 1:
         return train(), solve and solve()
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(1) as pool:
-            linear = pool.submit(solve)
-            return train(), linear.result()
-    finally:
-        torch.set_num_threads(n_threads)
+    with one_torch_thread(), ThreadPoolExecutor(1) as pool:
+        linear = pool.submit(solve)
+        return train(), linear.result()

@@ -28,8 +28,9 @@ from skarm._model.likelihood import (
     aggregate,
     information,
 )
-from skarm._model.newton import descend, lbfgs, one_thread
+from skarm._model.newton import descend, lbfgs
 from skarm._model.student import student_precisions
+from skarm._threads import one_thread
 
 __all__ = ["LinearFit", "fit_linear", "is_alone", "prepare"]
 

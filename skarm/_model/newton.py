@@ -1,16 +1,15 @@
 """Minimise a Bradley–Terry loss for a given prior precision."""
 
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
-from threadpoolctl import ThreadpoolController
 
 from skarm._model.likelihood import Factor, Hessian
+from skarm._threads import one_thread
 
-__all__ = ["Minimum", "descend", "lbfgs", "newton", "one_thread"]
+__all__ = ["Minimum", "descend", "lbfgs", "newton"]
 
 #: The rough descent ends when a step lowers the loss by less than this share.
 ROUGH = 5e-10
@@ -27,16 +26,6 @@ class Minimum(NamedTuple):
     seen: np.ndarray | None  # the logits at which it was computed
     n_iter: int
     converged: bool
-
-
-def one_thread():
-    """Context in which linear algebra uses one thread."""
-    return _threads().limit(limits=1, user_api="blas")
-
-
-@cache
-def _threads():
-    return ThreadpoolController()
 
 
 def newton(loss, coef, alpha, threshold, max_iter, *, enough=0.0, known=None):

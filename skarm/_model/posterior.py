@@ -1,12 +1,15 @@
 """The Laplace posterior of the last layer: N(coef, (information + diag(alpha))⁻¹).
 
 The likelihood's information and the prior's precision are kept apart: pseudo-data never
-counts as data.
+counts as data. The algebra is torch's, as that of the designs beside it: the threads of
+several libraries would wait for each other.
 """
 
 import numpy as np
+import torch
 from numpy.polynomial.hermite import hermgauss
-from scipy.linalg import LinAlgError, cho_factor, solve_triangular
+
+from skarm._model.networks import to_torch
 
 __all__ = ["LastLayerPosterior", "mean_bernoulli_variance"]
 
@@ -45,19 +48,20 @@ class LastLayerPosterior:
 
     def __init__(self, coef, information, alpha):
         self.coef = coef
-        matrix = information + alpha * np.eye(len(coef))
-        try:
-            self._lower = np.tril(cho_factor(matrix, lower=True)[0])
-        except LinAlgError as error:
+        matrix = _tensor(information + alpha * np.eye(len(coef)))
+        self._lower, failed = torch.linalg.cholesky_ex(matrix)
+        if failed:
             raise ValueError(
                 "the posterior needs a prior precision alpha that does not drown in "
                 f"rounding. Got alpha={np.min(alpha):.3g} beside an information of up "
                 f"to {np.diag(information).max():.3g}. Raise alpha, or use 'auto'."
-            ) from error
+            )
 
     def whiten(self, embedding):
         """Rows u = L⁻¹ φ: the posterior covariance of rewards i and j is uᵢᵀ uⱼ."""
-        return solve_triangular(self._lower, embedding.T, lower=True).T
+        phi = _tensor(embedding)
+        u = torch.linalg.solve_triangular(self._lower, phi.T, upper=False).T
+        return u.numpy()
 
     def variances(self, embedding):
         """Posterior variance of each reward, squared nats, (n_items,)."""
@@ -65,8 +69,13 @@ class LastLayerPosterior:
 
     def draws(self, rng, n_draws):
         """Coefficients drawn from the posterior, (n_draws, d)."""
-        normal = rng.standard_normal((len(self.coef), n_draws))
-        return self.coef + solve_triangular(self._lower.T, normal, lower=False).T
+        normal = _tensor(rng.standard_normal((len(self.coef), n_draws)))
+        spread = torch.linalg.solve_triangular(self._lower.T, normal, upper=True)
+        return self.coef + spread.T.numpy()
+
+
+def _tensor(array):
+    return to_torch(array, torch.device("cpu"), torch.float64)
 
 
 def mean_bernoulli_variance(logits, variances):

@@ -176,7 +176,8 @@ class Design:
 
     @cached_property
     def _centered(self):
-        return self.embedding - self.embedding.mean(axis=0)
+        phi = to_torch(self.embedding, torch.device("cpu"))  # in half of numpy's time
+        return (phi - phi.mean(dim=0)).numpy()
 
     @cached_property
     def white(self):

@@ -12,7 +12,9 @@ the posterior. Where prompts are few, random pairs did better: see `FEW_GROUPS`.
 from copy import copy
 
 import numpy as np
+import torch
 
+from skarm.strategies._greedy import precision
 from skarm.strategies._registry import register
 from skarm.strategies._selection import Picks
 from skarm.strategies.baseline import random
@@ -152,9 +154,8 @@ def settled_share(design):
     lengths = design.lengths
     if not lengths.any():
         return 0.0
-    past = design.past_information
-    matrix = past + design.alpha * np.eye(len(past))
-    settled = np.trace(np.linalg.solve(matrix, past))
+    past = design.tensor("past_information")
+    settled = torch.linalg.solve(precision(design), past).trace().item()
     return float(np.clip(settled / lengths.mean(), 0, 1))  # the trace of A⁻¹ A is r
 
 
