@@ -218,7 +218,7 @@ def _rule(design, n_pairs):
         elif design.is_cold or crossing:
             aim, moment = "what is predicted", _moment_inside_groups(design)
         else:
-            moment = apart_moment(design.embedding)
+            moment = apart_moment(design.embedding, design.pairs)
         why = f"v_optimal: {start}, so make {aim} sure; {tails}"
         return _aimed(design, moment), v_optimal, params, why
     rule = v_optimal if _has_target(design) else greedy_d_optimal
@@ -257,7 +257,7 @@ def _aimed(design, moment):
     return aimed
 
 
-def apart_moment(embedding):
+def apart_moment(embedding, pairs):
     """Moment of differences in one feature at a time, each as long as is typical.
 
     V-optimality for it is A-optimality for coefficients in the units of their features:
@@ -267,13 +267,16 @@ def apart_moment(embedding):
     ----------
     embedding : ndarray of shape (n_items, d)
         Items.
+    pairs : ndarray of shape (n_pairs, 2)
+        Candidates; an item counts as often as they name it.
 
     Returns
     -------
     moment : ndarray of shape (d, d)
         Diagonal, the variances of the features.
     """
-    return np.diag(embedding.var(axis=0))
+    share = np.bincount(pairs.ravel(), minlength=len(embedding)) / pairs.size
+    return np.diag(share @ np.square(embedding - share @ embedding))
 
 
 def within_moment(embedding, groups):

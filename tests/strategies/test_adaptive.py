@@ -104,26 +104,27 @@ def test_nothing_is_settled_in_a_cold_start():
     assert settled_share(make_design(pool, np.arange(len(pool)), None)) == 0
 
 
-def apart(items):
+def apart(pool):
     """Pairs that differ in one feature, by its standard deviation, each in its turn."""
-    d = items.shape[1]
-    ends = np.vstack([np.zeros(d), np.sqrt(d) * np.diag(items.std(axis=0))])
+    d = pool.items.shape[1]
+    spread = pool.items[pool.pairs.ravel()].std(axis=0)
+    ends = np.vstack([np.zeros(d), np.sqrt(d) * np.diag(spread)])
     return Comparisons(ends, [[0, k + 1] for k in range(d)])
 
 
 def test_to_aim_at_features_apart_is_a_optimal_in_their_units():
-    items = heavy() * 10.0 ** np.arange(-3, 5)
-    pairs = apart(items)
-    x = pairs.differences()
-    np.testing.assert_allclose(apart_moment(items), x.T @ x / len(x))
-    scale = items.std(axis=0)
-    pool, model = answered(items / scale, 100, 30.0)
+    pool, model = answered(heavy(), 100, 30.0)
+    scale = pool.items[pool.pairs.ravel()].std(axis=0)
+    x = apart(pool).differences()
+    moment = apart_moment(pool.items, pool.pairs)
+    np.testing.assert_allclose(moment, x.T @ x / len(x))
+    pool, model = answered(heavy() / scale, 100, 30.0)
     params = {"eligible": 1.0, "variance": "plug_in"}
     arguments = {"estimator": model, "n_pairs": 20}
     a_optimal = ActiveComparisonSampler("a_optimal", strategy_params=params)
     auto = ActiveComparisonSampler("v_optimal", strategy_params=params)
     np.testing.assert_array_equal(
-        auto.query(pool, target=apart(items / scale), **arguments),
+        auto.query(pool, target=apart(pool), **arguments),
         a_optimal.query(pool, **arguments),
     )
 
@@ -153,7 +154,7 @@ def test_it_is_the_rule_that_it_names(items, alpha, n_groups, rule, params, why)
     arguments = {"estimator": model, "n_pairs": 20}
     found = auto.query(pool, **arguments)
     if rule == "v_optimal":
-        arguments["target"] = apart(items) if target is None else target
+        arguments["target"] = apart(pool) if target is None else target
     np.testing.assert_array_equal(found, plain.query(pool, **arguments))
     assert auto.explain_["why"].startswith(f"{rule}: ")
     assert why in auto.explain_["why"]
@@ -231,7 +232,7 @@ def test_the_first_batch_aims_at_pairs_inside_a_group():
     arguments = {"estimator": model, "n_pairs": 30}
     np.testing.assert_array_equal(
         auto.query(within, **arguments),
-        plain.query(within, target=apart(items), **arguments),
+        plain.query(within, target=apart(within), **arguments),
     )
     assert "every coefficient sure" in auto.explain_["why"]
     bare = Comparisons(items, pool.pairs)
