@@ -81,7 +81,7 @@ class ActiveRewardLearner(
     history_ : list of dict
         One entry per round: ``n_labels``, ``n_new``, ``accuracy_before`` (pairwise
         accuracy on the new answers before learning them, an honest running estimate;
-        NaN in the first round) and ``alpha``.
+        NaN in the first round) and ``alpha``, one over the mean prior variance.
 
     See Also
     --------

@@ -6,6 +6,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from scipy.stats import norm, spearmanr
 from scipy.stats import t as student_t
+from sklearn.exceptions import ConvergenceWarning
 
 from skarm import BradleyTerryRegressor, Comparisons
 from skarm._model.evidence import PRIOR_LOG_SD, PRIOR_SD
@@ -153,3 +154,11 @@ def test_swapped_pairs_and_shuffled_features_change_nothing():
     other = BradleyTerryRegressor().fit(moved, 1 - y)
     np.testing.assert_allclose(other.coef_, model.coef_[order], rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(other.alpha_, model.alpha_[order], rtol=1e-5)
+
+
+@pytest.mark.parametrize("max_iter", [1, 3])
+def test_few_iterations_end_with_a_warning_not_an_error(max_iter):
+    asked, y, _ = sparse_world(100)
+    with pytest.warns(ConvergenceWarning, match="max_iter"):
+        model = BradleyTerryRegressor(max_iter=max_iter).fit(asked, y)
+    assert np.isfinite(model.coef_).all() and model.alpha_.shape == (60,)

@@ -202,7 +202,7 @@ def _fit_student(items, pairs, y, weights, tol, max_iter, coef_init):
     # Precisions are those of a normal prior N(0, I) on other units.
     scale = 1 / np.sqrt(precisions)
     scaled = items * scale.astype(items.dtype)
-    fit = _fit(scaled, *data, 1.0, tol, max_iter - common.n_iter, common.coef / scale)
+    fit = _fit(scaled, *data, 1.0, tol, max_iter, common.coef / scale)
     information, terms = fit.information, fit.terms
     if terms is not None:
         terms = (terms[0] / scale, *terms[1:])
