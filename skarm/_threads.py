@@ -6,7 +6,6 @@ are busy, many times as long.
 
 from contextlib import contextmanager
 from functools import cache
-from threading import Lock
 
 import torch
 from threadpoolctl import ThreadpoolController
@@ -14,24 +13,9 @@ from threadpoolctl import ThreadpoolController
 __all__ = ["one_thread", "one_torch_thread"]
 
 
-@contextmanager
 def one_thread():
-    """Context in which the linear algebra of numpy and scipy uses one thread.
-
-    The limit is the process's: of contexts open at once, in several threads, the first
-    sets it and the last to close lifts it.
-    """
-    with _LIMIT.lock:
-        _LIMIT.n_open += 1
-        if _LIMIT.n_open == 1:
-            _LIMIT.limiter = _pools().limit(limits=1, user_api="blas")
-    try:
-        yield
-    finally:
-        with _LIMIT.lock:
-            _LIMIT.n_open -= 1
-            if _LIMIT.n_open == 0:
-                _LIMIT.limiter.restore_original_limits()
+    """Context in which the linear algebra of numpy and scipy uses one thread."""
+    return _pools().limit(limits=1, user_api="blas")
 
 
 @contextmanager
@@ -43,16 +27,6 @@ def one_torch_thread():
         yield
     finally:
         torch.set_num_threads(n_threads)
-
-
-class _Limit:
-    """The limit on numpy and scipy, and how many contexts want it."""
-
-    def __init__(self):
-        self.lock, self.n_open, self.limiter = Lock(), 0, None
-
-
-_LIMIT = _Limit()
 
 
 @cache

@@ -332,7 +332,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         if network_pays(linear.held_out_logits, gap, y[mask], weights[mask]):
             return self._solve(*on_embedding), on_embedding
         self.hidden_coefs_, self.hidden_intercepts_ = [], []
-        return self._solve(*on_items, start=linear.coef, prior=self.prior), on_items
+        return linear, on_items
 
     @cached_property
     def information_(self):

@@ -51,14 +51,3 @@ def test_a_greedy_batch_of_few_candidates_takes_one_thread(two_torch_threads):
     )
     assert seen == [1, 1, 1]
     assert torch.get_num_threads() == 2
-
-
-def test_contexts_that_overlap_in_two_threads_give_the_threads_back():
-    before = blas_threads()
-    outer, inner = one_thread(), one_thread()
-    outer.__enter__()
-    inner.__enter__()
-    outer.__exit__(None, None, None)
-    assert set(blas_threads()) <= {1}
-    inner.__exit__(None, None, None)
-    assert blas_threads() == before

@@ -14,7 +14,7 @@ and s is the most probable. Both are repeated until they agree: variational Baye
 """
 
 import numpy as np
-from scipy.linalg import cholesky, lapack, solve_triangular
+from scipy.linalg import blas, cholesky, lapack, solve_triangular
 from scipy.optimize import brentq
 
 from skarm._model.evidence import PRIOR_LOG_SD, PRIOR_SD
@@ -99,12 +99,14 @@ def _moments(hessian, pull, precisions):
 
 def _moments_by_root(root, pull, precisions):
     """The same from H = RᵀR, by Woodbury's identity."""
-    scaled = root / precisions
-    inner = scaled @ root.T
-    inner.flat[:: len(inner) + 1] += 1.0
-    white = solve_triangular(cholesky(inner, lower=True), scaled, lower=True)
-    mean = pull / precisions - white.T @ (white @ pull)
-    return mean**2 + 1 / precisions - np.square(white).sum(axis=0)
+    sd = 1 / np.sqrt(precisions)  # of the prior
+    scaled = root * sd
+    inner = blas.dsyrk(1.0, scaled.T, trans=True, lower=True)  # half of R diag(1/a) Rᵀ
+    inner[np.diag_indices(len(inner))] += 1.0
+    lower = cholesky(inner, lower=True, overwrite_a=True)
+    white = solve_triangular(lower, scaled, lower=True, overwrite_b=True)
+    mean = sd * (sd * pull - white.T @ (white @ (sd * pull)))
+    return mean**2 + sd**2 * (1 - np.einsum("ij,ij->j", white, white))
 
 
 def _scale(square, mean_square):
