@@ -54,8 +54,9 @@ def student_precisions(curvature, coef, alpha, mean_square):
     -----
     The likelihood is taken for normal about `coef`. s has the prior that the evidence
     gives alpha: the prior standard deviation of a reward difference is log-normal about
-    1.5 nats. Each of about a dozen steps costs O(d³), or O(r² d), and steps are
-    extrapolated [2]_; memory O(d min(r, d)).
+    1.5 nats. Each of a dozen or two steps costs O(d³), or O(r² d), and steps are
+    extrapolated [2]_: milliseconds at 128 features, seven seconds of one core for 1,000
+    comparisons of 4,096. Memory O(d min(r, d)).
 
     References
     ----------
