@@ -4,7 +4,8 @@
 `likelihood`      value, gradient, information of a linear reward
 `newton`          its minimum for a given prior precision
 `evidence`        the prior precision that the answers prefer
-`linear`          the two together, in the smallest coordinates
+`student`         or one for each coefficient, under Student's t prior
+`linear`          these together, in the smallest coordinates
 `networks`        hidden layers as lists of arrays
 `training`        how they are trained
 `choice`          whether a network earns its place beside a linear head

@@ -197,8 +197,10 @@ def _fit_student(items, pairs, y, weights, tol, max_iter, coef_init):
     data = pairs, y, weights
     common = _fit(items, *data, "auto", tol, max_iter, coef_init)
     loss, expand, _ = _coordinates(items, *data)
-    curvature, scale = _curvature(loss, expand, common), loss.mean_square() or 1.0
-    precisions = student_precisions(curvature, common.coef, common.alpha, scale)
+    curvature, mean_square = _curvature(loss, expand, common), loss.mean_square()
+    precisions = student_precisions(
+        curvature, common.coef, common.alpha, mean_square or 1.0
+    )
     # Precisions are those of a normal prior N(0, I) on other units.
     scale = 1 / np.sqrt(precisions)
     scaled = items * scale.astype(items.dtype)
