@@ -106,7 +106,7 @@ def design_efficiency(
     design = make_design(pool, index, estimator, past=past, whole=is_vast)
     embedding = design.tensor("embedding").double()
     matrix = design.tensor("past_information").double().clone()
-    matrix.diagonal().add_(design.tensor("alpha"))
+    matrix += design.tensor("prior").double()
     first, second = design.tensor("pairs").T
     weights = design.tensor("variances").double()
     n_pairs = len(picks)

@@ -29,6 +29,7 @@ from skarm._model.likelihood import information
 from skarm._model.linear import MAX_DENSE, fit_linear, is_alone, prepare
 from skarm._model.networks import ACTIVATIONS, embed_arrays, resolve_device
 from skarm._model.posterior import LastLayerPosterior
+from skarm._model.prior import within_moment
 from skarm._model.training import canonical_comparisons, held_out, train_layers
 from skarm.metrics import pairwise_accuracy
 
@@ -270,6 +271,9 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
                 "hidden_layer_sizes must hold positive integers. "
                 f"Got {self.hidden_layer_sizes!r}."
             )
+        moment = None
+        if groups is None and getattr(X, "groups", None) is not None:
+            moment = partial(within_moment, X.items, X.groups)
         read = read_comparisons if is_comparisons(X) else read_ratings
         *problem, item_groups = read(self, X, y, sample_weight, groups)
         self.n_comparisons_ = len(problem[1])
@@ -277,7 +281,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
             fit, problem = self._fit_network(*problem, item_groups)
         else:
             problem = prepare(*problem)  # and forget what was read
-            fit = self._fit_linear(*problem)
+            fit = self._fit_linear(*problem, moment=moment)
         self.coef_, self.alpha_ = fit.coef, fit.alpha
         self.log_evidence_, self.information_ = fit.log_evidence, fit.information
         self._information_terms = fit.terms
@@ -346,15 +350,16 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         hidden = zip(self.hidden_coefs_, self.hidden_intercepts_, strict=True)
         return [array for layer in hidden for array in layer] + [self.coef_]
 
-    def _fit_linear(self, *problem):
+    def _fit_linear(self, *problem, moment):
         """Fit a linear head, from the previous one if that is wanted."""
         self.hidden_coefs_, self.hidden_intercepts_, self.validation_loss_ = [], [], []
         start = getattr(self, "coef_", None) if self.warm_start else None
-        fit = self._solve(*problem, start=start, prior=self.prior)
+        informed = dict(prior=self.prior, moment=moment)
+        fit = self._solve(*problem, start=start, **informed)
         self.n_iter_ = fit.n_iter
         return fit
 
-    def _solve(self, *problem, start=None, held_out=None, prior="normal"):
+    def _solve(self, *problem, start=None, **options):
         """Solve for a last layer exactly, in float64."""
         return fit_linear(
             *problem,
@@ -362,8 +367,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
             tol=self.tol,
             max_iter=100 if len(self.hidden_layer_sizes) else self.max_iter,
             coef_init=start,
-            held_out=held_out,
-            prior=prior,
+            **options,
         )
 
     def _warn_not_converged(self, limit, stacklevel=3):
@@ -384,7 +388,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         return_std : bool, default=False
             Also return the posterior standard deviation of the reward (items) or of
             the reward difference (comparisons), in nats, from the Laplace posterior of
-            the last layer N(coef_, (information_ + diag(alpha_))⁻¹).
+            the last layer N(coef_, (information_ + alpha_)⁻¹).
 
         Returns
         -------
@@ -447,7 +451,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         Returns
         -------
         posterior : LastLayerPosterior
-            N(coef_, (information_ + diag(alpha_))⁻¹).
+            N(coef_, (information_ + alpha_)⁻¹).
 
         Raises
         ------

@@ -26,6 +26,7 @@ from skarm._data.checks import (
 from skarm._data.items import same_items
 from skarm._data.reprs import progress_text
 from skarm._fit_params import join_fit_params, route_fit_params
+from skarm._model.prior import mean_variance
 from skarm._persistence import load, save
 from skarm.comparisons import Comparisons
 from skarm.exceptions import PoolExhaustedError
@@ -246,7 +247,7 @@ class ActiveRewardLearner(
             "n_labels": int(np.isfinite(y).sum()),
             "n_new": n_new,
             "accuracy_before": float(accuracy),
-            "alpha": float(1 / np.mean(1 / getattr(self.model_, "alpha_", np.nan))),
+            "alpha": 1 / mean_variance(getattr(self.model_, "alpha_", np.nan)),
         }
         self.history_ = [*getattr(self, "history_", []), record]
         return self

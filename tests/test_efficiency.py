@@ -34,7 +34,7 @@ def log_det(pool, batch, model, past=None):
     """log det of alpha I + the past + the batch, by dense algebra."""
     design = make_design(pool, np.arange(len(pool)), model, past=past)
     X, v = design.differences[list(batch)], design.variances[list(batch)]
-    matrix = design.alpha * np.eye(X.shape[1]) + design.past_information
+    matrix = design.prior + design.past_information
     return np.linalg.slogdet(matrix + X.T @ (v[:, None] * X))[1]
 
 

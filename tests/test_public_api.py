@@ -27,7 +27,8 @@ ROOMS = [
     {"exceptions", "_optional", "_data", "comparisons"}
     | {"_callbacks", "_fit_params", "_persistence"},
     {f"_model.{name}" for name in ("likelihood", "newton", "evidence", "linear")}
-    | {"_model.choice", "_model.networks", "_model.student", "_information.fisher"}
+    | {"_model.choice", "_model.networks", "_model.student", "_model.prior"}
+    | {"_information.fisher"}
     | {"_information.pair_lengths", "_information.shortlists", "_threads"}
     | {f"_information.{name}" for name in ("exchange", "criteria", "certificate")}
     | {"_information.pair_pool", "_information.pair_scan"},

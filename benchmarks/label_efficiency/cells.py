@@ -10,6 +10,7 @@ from label_efficiency.config import N_CANDIDATES, ROUNDS
 from label_efficiency.paper_model import PaperModel
 from label_efficiency.worlds import make_world
 from skarm import ActiveComparisonSampler, BradleyTerryRegressor, Comparisons
+from skarm._model.prior import mean_variance
 from skarm.strategies import get_strategy, strategy_table
 
 __all__ = ["CEILING", "run_cell"]
@@ -90,7 +91,7 @@ def _row(n_labels, world, model, fit_seconds, query_seconds):
     return dict(
         n_labels=n_labels,
         quality=float(world.quality(model)),
-        alpha=float(1 / np.mean(1 / model.alpha_)),  # of the mean prior variance
+        alpha=1 / mean_variance(model.alpha_),
         fit_seconds=fit_seconds,
         query_seconds=query_seconds,
     )

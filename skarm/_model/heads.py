@@ -9,12 +9,15 @@ prior N(0, 1 / alpha). What the answers settle, the bootstrap varies; what they 
 open, the anchor does: where there are no answers a head is a draw from the prior.
 """
 
+from functools import partial
+
 import numpy as np
 from scipy import sparse
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from scipy.optimize import minimize
 
 from skarm._model.likelihood import LARGE, BradleyTerryLoss
+from skarm._model.prior import as_matrix
 
 __all__ = ["fit_heads"]
 
@@ -65,23 +68,24 @@ def fit_heads(items, pairs, y, weights, fit, information, *, n_heads, rng, tol=1
     lower = None
     if information is not None:
         try:
-            lower = cholesky(information + alpha * np.eye(d), lower=True)
+            lower = cholesky(information + as_matrix(alpha, d), lower=True)
         except LinAlgError:  # alpha drowns in rounding
             lower = None
+    spread, precise = _prior(alpha)
 
     def color(u):  # from standard deviations of the posterior to coefficients
         if lower is None:
-            return u / np.sqrt(alpha)
+            return spread(u, trans="T")
         return solve_triangular(lower, u, lower=True, trans="T")
 
     def whiten(gradient):
         if lower is None:
-            return gradient / np.sqrt(alpha)
+            return spread(gradient)
         return solve_triangular(lower, gradient, lower=True)
 
     heads = np.empty((n_heads, d))
     for head in heads:
-        anchor = rng.standard_normal(d) / np.sqrt(alpha)
+        anchor = spread(rng.standard_normal(d), trans="T")
         loss = BradleyTerryLoss(
             items, pairs, y, weights * rng.standard_exponential(len(pairs))
         )
@@ -89,8 +93,8 @@ def fit_heads(items, pairs, y, weights, fit, information, *, n_heads, rng, tol=1
         def objective(u, loss=loss, anchor=anchor):
             w = coef + color(u)
             pull = w - anchor
-            value = loss.value(w, 0.0) + (alpha * pull) @ pull / 2
-            return value, whiten(loss.gradient(w, 0.0) + alpha * pull)
+            value = loss.value(w, 0.0) + precise(pull) @ pull / 2
+            return value, whiten(loss.gradient(w, 0.0) + precise(pull))
 
         limits = {"maxiter": 1000, "gtol": tol * np.sqrt(len(pairs)), "ftol": 0}
         found = minimize(
@@ -98,3 +102,11 @@ def fit_heads(items, pairs, y, weights, fit, information, *, n_heads, rng, tol=1
         )
         head[:] = coef + color(found.x)
     return heads
+
+
+def _prior(alpha):
+    """Products with the inverse root, and with all of a prior precision."""
+    if np.ndim(alpha) == 2:
+        root = cholesky(alpha, lower=True)
+        return partial(solve_triangular, root, lower=True), partial(np.matmul, alpha)
+    return lambda u, trans="N": u / np.sqrt(alpha), partial(np.multiply, alpha)

@@ -29,6 +29,7 @@ from skarm._model.likelihood import (
     information,
 )
 from skarm._model.newton import descend, lbfgs
+from skarm._model.prior import roots
 from skarm._model.student import student_precisions
 from skarm._threads import one_thread
 
@@ -40,6 +41,8 @@ MAX_DENSE = 4096
 SMALL = 2**18
 #: With more comparisons than this per feature Student's t would no longer matter.
 MANY = 32
+#: Coordinates are turned where features are no more: the root of A costs 20 d³.
+MAX_TURNED = 1024
 #: The tolerance of a fit that only predicts held-out comparisons.
 ENOUGH_TO_JUDGE = 1e-6
 
@@ -92,8 +95,9 @@ def fit_linear(
     coef_init=None,
     held_out=None,
     prior="normal",
+    moment=None,
 ):
-    """Minimise Σ c [log(1 + eˢ) - y s] + Σ alpha_j w_j² / 2.
+    """Minimise Σ c [log(1 + eˢ) - y s] + wᵀ alpha w / 2.
 
     Parameters
     ----------
@@ -121,6 +125,10 @@ def fit_linear(
         :func:`~skarm._model.student.student_precisions`, where alpha is "auto", items
         are dense, features at most `MAX_DENSE`, and comparisons no more than `MANY` per
         feature.
+    moment : callable, default=None
+        Returns A of :mod:`skarm._model.prior`, (d, d), or None. With Student's t and
+        at most `MAX_TURNED` features, coefficients are then A^½ u with such a prior on
+        u, if that has the larger evidence under a normal prior, and alpha is a matrix.
 
     Returns
     -------
@@ -146,7 +154,7 @@ def fit_linear(
     # Threads wait for each other longer than small products take.
     with one_thread() if is_small else nullcontext():
         if in_student:
-            return _fit_student(*data, *limits)
+            return _fit_student(*data, *limits, moment)
         return _fit(*data, alpha, *limits, held_out)
 
 
@@ -192,10 +200,21 @@ def _fit(items, pairs, y, weights, alpha, tol, max_iter, coef_init, held_out=Non
     )
 
 
-def _fit_student(items, pairs, y, weights, tol, max_iter, coef_init):
+def _fit_student(items, pairs, y, weights, tol, max_iter, coef_init, moment):
     """With a precision for each coefficient, chosen near the fit with one for all."""
     data = pairs, y, weights
     common = _fit(items, *data, "auto", tol, max_iter, coef_init)
+    n_iter, original = common.n_iter, items
+    is_wide = items.shape[1] > MAX_TURNED
+    moment = None if moment is None or is_wide else moment()
+    if moment is not None:
+        root, inverse = roots(moment)
+        turned = items @ root.astype(items.dtype)
+        start = None if coef_init is None else inverse @ coef_init
+        other = _fit(turned, *data, "auto", tol, max_iter, start)
+        n_iter += other.n_iter
+        if other.log_evidence > common.log_evidence:
+            items, common = turned, other
     loss, expand, _ = _coordinates(items, *data)
     curvature, mean_square = _curvature(loss, expand, common), loss.mean_square()
     precisions = student_precisions(
@@ -205,18 +224,30 @@ def _fit_student(items, pairs, y, weights, tol, max_iter, coef_init):
     scale = 1 / np.sqrt(precisions)
     scaled = items * scale.astype(items.dtype)
     fit = _fit(scaled, *data, 1.0, tol, max_iter, common.coef / scale)
-    information, terms = fit.information, fit.terms
-    if terms is not None:
-        terms = (terms[0] / scale, *terms[1:])
-    if information is not None:
-        information = information / scale / scale[:, None]
-    return fit._replace(
+    fit = fit._replace(
         coef=fit.coef * scale,
         alpha=precisions,
-        n_iter=common.n_iter + fit.n_iter,
+        n_iter=n_iter + fit.n_iter,
         log_evidence=common.log_evidence,
-        information=information,
-        terms=terms,
+    )
+    if items is original:
+        terms, known = fit.terms, fit.information
+        if terms is not None:
+            terms = (terms[0] / scale, *terms[1:])
+        if known is not None:
+            known = known / scale / scale[:, None]
+        return fit._replace(information=known, terms=terms)
+    coef = root @ fit.coef
+    rows, ends = original, pairs
+    if fit.terms is not None:
+        rows, ends = _differences(original, pairs), None
+    seen = BradleyTerryLoss(rows, ends, y, weights)
+    terms = rows, ends, seen.variance(seen.logits(coef))
+    return fit._replace(
+        coef=coef,
+        alpha=(inverse * precisions) @ inverse,
+        information=information(*terms) if fit.terms is None else None,
+        terms=None if fit.terms is None else terms,
     )
 
 

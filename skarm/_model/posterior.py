@@ -1,4 +1,4 @@
-"""The Laplace posterior of the last layer: N(coef, (information + diag(alpha))⁻¹).
+"""The Laplace posterior of the last layer: N(coef, (information + alpha)⁻¹).
 
 The likelihood's information and the prior's precision are kept apart: pseudo-data never
 counts as data. The algebra is torch's, as that of the designs beside it: the threads of
@@ -10,6 +10,7 @@ import torch
 from numpy.polynomial.hermite import hermgauss
 
 from skarm._model.networks import to_torch
+from skarm._model.prior import as_matrix
 
 __all__ = ["LastLayerPosterior", "mean_bernoulli_variance"]
 
@@ -37,8 +38,8 @@ class LastLayerPosterior:
         Mean.
     information : ndarray of shape (d, d)
         Fisher information of the answers so far.
-    alpha : float or ndarray of shape (d,)
-        Prior precision, positive, of all coefficients or of each.
+    alpha : float or ndarray of shape (d,) or (d, d)
+        Prior precision, positive, of all coefficients or of each, or a matrix.
 
     Raises
     ------
@@ -48,7 +49,7 @@ class LastLayerPosterior:
 
     def __init__(self, coef, information, alpha):
         self.coef = coef
-        matrix = _tensor(information + alpha * np.eye(len(coef)))
+        matrix = _tensor(information + as_matrix(alpha, len(coef)))
         self._lower, failed = torch.linalg.cholesky_ex(matrix)
         if failed:
             raise ValueError(

@@ -14,6 +14,7 @@ from skarm._information import fisher
 from skarm._information.pair_lengths import PairGraph, squared_distances
 from skarm._model.networks import to_torch
 from skarm._model.posterior import LastLayerPosterior, mean_bernoulli_variance
+from skarm._model.prior import as_matrix
 
 __all__ = ["COLD_START_SD", "Design"]
 
@@ -35,9 +36,9 @@ class Design:
         Returns their rewards (n_items,); None before there is a model (cold start).
     coef : ndarray of shape (d,), default=None
         Last layer.
-    alpha : float or ndarray of shape (d,), default=None
-        Prior precision, or that of each coefficient; None chooses it from the features,
-        see `COLD_START_SD`.
+    alpha : float or ndarray of shape (d,) or (d, d), default=None
+        Prior precision, or that of each coefficient, or a matrix; None chooses it from
+        the features, see `COLD_START_SD`.
     heads : ndarray of shape (n_heads, d), default=None
         Last layers of an ensemble; the spread of rewards is then theirs.
     past : callable, default=None
@@ -107,10 +108,10 @@ class Design:
         Of the comparisons already asked, where they are given.
     caps : list of tuple
         ``(pairs, code_of_item, limit)`` of each cap on items or groups that there is.
-    alpha : ndarray of shape () or (d,)
-        Prior precision, or that of each coefficient.
+    prior : ndarray of shape (d, d)
+        Prior precision.
     posterior : LastLayerPosterior
-        N(coef, (past_information + diag(alpha))⁻¹); the prior in a cold start.
+        N(coef, (past_information + prior)⁻¹); the prior in a cold start.
     is_cold : bool
         Whether there is no model yet.
     """
@@ -200,11 +201,11 @@ class Design:
         )
 
     @cached_property
-    def alpha(self):
-        if self._alpha is not None:
-            return np.asarray(self._alpha, dtype=np.float64)
-        mean_square = float(np.trace(self.second_moment))
-        return np.asarray(mean_square / COLD_START_SD**2 or 1.0)
+    def prior(self):
+        alpha = self._alpha
+        if alpha is None:
+            alpha = float(np.trace(self.second_moment)) / COLD_START_SD**2 or 1.0
+        return as_matrix(alpha, self.embedding.shape[1])
 
     @cached_property
     def past_information(self):
@@ -281,7 +282,7 @@ class Design:
         coef = self._coef
         if coef is None:
             coef = np.zeros(self.embedding.shape[1])
-        return LastLayerPosterior(coef, self.past_information, self.alpha)
+        return LastLayerPosterior(coef, self.past_information, self.prior)
 
     def offsets(self, rng, n_draws, asked=()):
         """Coefficients drawn from the posterior, or heads at random, less the estimate.
@@ -310,7 +311,7 @@ class Design:
             x = self.embedding[first] - self.embedding[second]
             expected = (x.T * self.posterior_variances[asked]) @ x
             information = self.past_information + expected
-            posterior = LastLayerPosterior(coef, information, self.alpha)
+            posterior = LastLayerPosterior(coef, information, self.prior)
         return posterior.draws(check_random_state(rng), n_draws) - coef
 
     def reward_draws(self, rng, n_draws, asked=()):

@@ -106,9 +106,11 @@ def greedy_picks(
 
 
 def precision(design, ridge=None, past_weight=1.0):
-    """The matrix ridge I + past_weight · past; ridge None is the prior's alpha."""
+    """The matrix ridge I + past_weight · past; ridge None is the prior's precision."""
     matrix = design.tensor("past_information") * past_weight
-    matrix.diagonal().add_(design.tensor("alpha") if ridge is None else ridge)
+    if ridge is None:
+        return matrix.add_(design.tensor("prior"))
+    matrix.diagonal().add_(ridge)
     return matrix
 
 

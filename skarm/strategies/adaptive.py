@@ -14,6 +14,7 @@ from copy import copy
 import numpy as np
 import torch
 
+from skarm._model.prior import within_moment
 from skarm.strategies._greedy import precision
 from skarm.strategies._registry import register
 from skarm.strategies._selection import Picks
@@ -28,7 +29,6 @@ __all__ = [
     "apart_moment",
     "settled_share",
     "tail_weight",
-    "within_moment",
 ]
 
 #: From this settled share on, the information about all coefficients is what counts.
@@ -277,32 +277,3 @@ def apart_moment(embedding, pairs):
     """
     share = np.bincount(pairs.ravel(), minlength=len(embedding)) / pairs.size
     return np.diag(share @ np.square(embedding - share @ embedding))
-
-
-def within_moment(embedding, groups):
-    """Mean of x xᵀ over every pair of items inside a group, without listing them.
-
-    A group of n items with deviations c from its mean adds n Σ c cᵀ over its
-    n (n - 1) / 2 pairs.
-
-    Parameters
-    ----------
-    embedding : ndarray of shape (n_items, d)
-        Items.
-    groups : ndarray of shape (n_items,), int
-        Group codes.
-
-    Returns
-    -------
-    moment : ndarray of shape (d, d) or None
-        None where no group has two items.
-    """
-    sizes = np.bincount(groups)
-    n_pairs = (sizes * (sizes - 1) // 2).sum()
-    if n_pairs == 0:
-        return None
-    means = np.zeros((len(sizes), embedding.shape[1]))
-    np.add.at(means, groups, embedding)
-    means /= np.maximum(sizes, 1)[:, None]
-    deviations = embedding - means[groups]
-    return (deviations * sizes[groups, None]).T @ deviations / n_pairs

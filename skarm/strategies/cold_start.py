@@ -32,8 +32,8 @@ def reward_agnostic(design, n_pairs, *, rng, ridge=None):
     rng : RandomState
         Breaks ties.
     ridge : float, default=None
-        λ. None is 4 alpha: before the first answer every p (1 - p) is 1/4, and Σ / 4
-        the posterior precision.
+        λ. None starts at four times the prior precision: before the first answer every
+        p (1 - p) is 1/4, and Σ / 4 the posterior precision.
 
     Returns
     -------
@@ -52,9 +52,9 @@ def reward_agnostic(design, n_pairs, *, rng, ridge=None):
     .. [1] Zhan et al., "Provable reward-agnostic preference-based reinforcement
        learning", ICLR 2024, algorithm 1, on a finite set of pairs.
     """
-    ridge = 4 * design.alpha if ridge is None else ridge
     past = design.past_differences
-    matrix = past.T @ past + ridge * np.eye(past.shape[1])
+    start = 4 * design.prior if ridge is None else ridge * np.eye(past.shape[1])
+    matrix = past.T @ past + start
     ones = design.tensor("embedding").new_ones(design.n_pairs)
 
     def choose(*candidates, **limits):

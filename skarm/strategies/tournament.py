@@ -84,7 +84,7 @@ def tournament_d_optimal(design, n_pairs, *, rng, contestants=2, variance="poste
     cost = np.ones(design.n_pairs) if design.costs is None else design.costs
     selection = Selection(design)
     order = _Drawing(design.n_pairs, rng)
-    matrix = design.past_information + design.alpha * np.eye(design.embedding.shape[1])
+    matrix = design.past_information + design.prior
     inverse, n_updates = np.linalg.inv(matrix), 0
     while len(selection) < n_pairs:
         drawn = order.some(int(contestants), selection.open)

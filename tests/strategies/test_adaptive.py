@@ -10,7 +10,6 @@ from skarm.strategies.adaptive import (
     apart_moment,
     settled_share,
     tail_weight,
-    within_moment,
 )
 
 
@@ -239,14 +238,6 @@ def test_the_first_batch_aims_at_pairs_inside_a_group():
     np.testing.assert_array_equal(
         auto.query(bare, n_pairs=30), plain.query(bare, n_pairs=30)
     )
-
-
-def test_the_moment_inside_groups_is_that_of_the_listed_pairs():
-    rng = np.random.default_rng(0)
-    items, groups = rng.standard_normal((60, 3)) + 7, rng.integers(0, 9, 60)
-    x = Comparisons.all_pairs(items, groups=groups, scope="within").differences()
-    np.testing.assert_allclose(within_moment(items, groups), x.T @ x / len(x))
-    assert within_moment(items, np.arange(60)) is None
 
 
 def test_where_most_is_asked_at_once_it_is_random():

@@ -37,7 +37,7 @@ def pick(strategy, design, n_pairs, seed=0, **params):
 
 
 def covariance(design):
-    return np.linalg.inv(design.past_information + design.alpha * np.eye(3))
+    return np.linalg.inv(design.past_information + design.prior)
 
 
 def member_probabilities(design):

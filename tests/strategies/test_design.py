@@ -100,8 +100,9 @@ def test_a_cold_start_gives_a_typical_pair_a_prior_sd_of_one_and_a_half_nats(see
     pool, *_ = fitted(seed)
     design = caught(pool)
     X = pool.differences()
-    assert design.alpha == pytest.approx(np.mean((X**2).sum(axis=1)) / COLD_START_SD**2)
-    prior_variances = (X**2).sum(axis=1) / design.alpha
+    alpha = np.mean((X**2).sum(axis=1)) / COLD_START_SD**2
+    np.testing.assert_allclose(design.prior, alpha * np.eye(X.shape[1]))
+    prior_variances = (X**2).sum(axis=1) / alpha
     assert prior_variances.mean() == pytest.approx(1.5**2)
     np.testing.assert_allclose(design.reward_difference_variances, prior_variances)
 
@@ -120,7 +121,7 @@ def test_a_cold_start_knows_nothing_of_the_answers():
 
 def test_without_any_difference_the_prior_precision_is_one():
     design = Design(np.array([[0, 1]]), lambda: np.ones((2, 3)))
-    assert design.alpha == 1.0
+    assert np.array_equal(design.prior, np.eye(3))
 
 
 # ------------------------------------------------------------------- what a model says
@@ -135,7 +136,7 @@ def test_a_design_is_the_models_view_of_the_candidates(hidden_layer_sizes, seed)
     first, second = pool.pairs.T
     probability, std = model.predict(pool, return_std=True)
     assert not design.is_cold
-    assert np.array_equal(design.alpha, model.alpha_)
+    assert np.array_equal(design.prior, model.alpha_ * np.eye(z.shape[1]))
     np.testing.assert_allclose(design.differences, z[first] - z[second])
     np.testing.assert_allclose(expit(design.reward_differences), probability)
     np.testing.assert_allclose(
@@ -225,7 +226,7 @@ def test_draws_have_the_posteriors_mean_and_covariance(warm):
     draws = design.draws(np.random.RandomState(0), n_draws)
     assert draws.shape == (n_draws, 4)
     X = pool.differences()
-    matrix = design.past_information + design.alpha * np.eye(3)
+    matrix = design.past_information + design.prior
     covariance = X @ np.linalg.inv(matrix) @ X.T
     mean = X @ model.coef_ if warm else np.zeros(4)
     sd = np.sqrt(np.diag(covariance))
@@ -275,7 +276,7 @@ def test_rows_of_white_have_the_covariances_of_centered_rewards(seed):
     pool, asked, model = fitted(seed)
     design = caught(pool, estimator=model, past=asked)
     phi = design.embedding - design.embedding.mean(axis=0)
-    M = design.past_information + design.alpha * np.eye(3)
+    M = design.past_information + design.prior
     np.testing.assert_allclose(
         design.white @ design.white.T, phi @ np.linalg.inv(M) @ phi.T, atol=1e-12
     )
@@ -305,7 +306,7 @@ def test_draws_after_more_questions_have_the_narrowed_covariance():
     design = caught(pool, estimator=model, past=asked)
     positions = np.arange(20)
     x, v = design.differences[positions], design.posterior_variances[positions]
-    M = design.past_information + design.alpha * np.eye(3) + (x.T * v) @ x
+    M = design.past_information + design.prior + (x.T * v) @ x
     offsets = design.offsets(np.random.RandomState(0), 40_000, positions)
     np.testing.assert_allclose(offsets.mean(axis=0), 0, atol=0.03)
     np.testing.assert_allclose(np.cov(offsets.T) @ M, np.eye(3), atol=0.05)

@@ -52,7 +52,7 @@ def covariance(design):
     X = design.embedding
     if design.heads is not None:
         return np.cov(X @ design.heads.T, ddof=0)
-    matrix = design.past_information + design.alpha * np.eye(X.shape[1])
+    matrix = design.past_information + design.prior
     return X @ np.linalg.solve(matrix, X.T)
 
 
@@ -287,7 +287,7 @@ def test_prompts_do_not_disturb_each_other(strategy):
         lambda: design.embedding,
         reward=lambda: design.rewards + lift,
         coef=design.posterior.coef,
-        alpha=design.alpha,
+        alpha=design.prior,
         past=lambda: design.past_information,
         groups=design.groups,
     )

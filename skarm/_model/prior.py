@@ -1,0 +1,126 @@
+"""What items say about the coefficients before any answer.
+
+A ridge takes all directions for equally likely to matter. On features of texts those
+matter more in which responses differ more, as if the reward were made of differences
+that occur: w = Σ_k c_k x_k with independent c_k has the covariance of the x_k. So
+
+    w ~ N(0, A / alpha),  A the mean of x xᵀ inside groups,
+
+is offered beside N(0, I / alpha), and the evidence decides: the powered correlation
+prior of Krishna, Bondell and Ghosh ("Bayesian variable selection using an adaptive
+powered correlation prior", Journal of Statistical Planning and Inference 139, 2009),
+for the powers 0 and 1.
+"""
+
+import numpy as np
+from scipy import sparse
+from scipy.linalg import eigh
+
+__all__ = ["as_matrix", "mean_variance", "roots", "within_moment"]
+
+#: Of more items than this, whole groups at even distances are enough to know A.
+MAX_ITEMS = 2**15
+#: Every direction has at least this share of the mean variance.
+FLOOR = 1e-4
+
+
+def within_moment(items, groups):
+    """Mean of x xᵀ over every pair of items inside a group, without listing them.
+
+    A group of n items with deviations c from its mean adds n Σ c cᵀ over its
+    n (n - 1) / 2 pairs.
+
+    Parameters
+    ----------
+    items : array-like of shape (n_items, d)
+        Features; an item that is not finite is left out.
+    groups : ndarray of shape (n_items,)
+        Group of each item.
+
+    Returns
+    -------
+    moment : ndarray of shape (d, d) or None
+        None where no group has two items, or all have two equal ones.
+
+    Notes
+    -----
+    O(n_items d²) time for up to 32,768 items, O(n_items d) memory.
+    """
+    groups = np.unique(groups, return_inverse=True)[1].reshape(-1)
+    if len(groups) > MAX_ITEMS:
+        keep = np.flatnonzero(groups % -(-len(groups) // MAX_ITEMS) == 0)
+        items, groups = _rows(items, keep), groups[keep]
+    items = np.asarray(items, dtype=np.float64)
+    finite = np.isfinite(items.sum(axis=1))
+    if not finite.all():
+        items, groups = items[finite], groups[finite]
+    sizes = np.bincount(groups)
+    n_pairs = (sizes * (sizes - 1) // 2).sum()
+    if n_pairs == 0:
+        return None
+    member = sparse.csr_array(
+        (np.ones(len(groups)), groups, np.arange(len(groups) + 1)),
+        shape=(len(groups), len(sizes)),
+    )
+    means = (member.T @ items) / np.maximum(sizes, 1)[:, None]
+    scaled = (items - means[groups]) * np.sqrt(sizes[groups, None] / n_pairs)
+    moment = scaled.T @ scaled
+    return moment if moment.any() else None
+
+
+def roots(moment):
+    """The symmetric square root of a moment, made regular, and its inverse.
+
+    Parameters
+    ----------
+    moment : ndarray of shape (d, d)
+        A, symmetric and positive semi-definite.
+
+    Returns
+    -------
+    root, inverse : ndarray of shape (d, d)
+        Coefficients `root` u of independent u have the covariance A. Of all roots this
+        is the one that changes the axes least, and so keeps sparse rewards sparse.
+    """
+    values, vectors = eigh(moment)
+    sd = np.sqrt(np.maximum(values, FLOOR * values.mean()))
+    return (vectors * sd) @ vectors.T, (vectors / sd) @ vectors.T
+
+
+def as_matrix(alpha, n_features):
+    """A prior precision as a matrix.
+
+    Parameters
+    ----------
+    alpha : float or ndarray of shape (), (d,) or (d, d)
+        Of all coefficients, of each, or a matrix.
+    n_features : int
+        d.
+
+    Returns
+    -------
+    precision : ndarray of shape (d, d)
+        Inverse covariance of the coefficients.
+    """
+    return alpha if np.ndim(alpha) == 2 else alpha * np.eye(n_features)
+
+
+def mean_variance(alpha):
+    """Mean prior variance of the coefficients, given their precision.
+
+    Parameters
+    ----------
+    alpha : float or ndarray of shape (d,) or (d, d)
+        As for :func:`as_matrix`.
+
+    Returns
+    -------
+    variance : float
+        Of a coefficient.
+    """
+    inverse = np.linalg.inv(alpha).diagonal() if np.ndim(alpha) == 2 else 1 / alpha
+    return float(np.mean(inverse))
+
+
+def _rows(items, keep):
+    return items.iloc[keep] if hasattr(items, "iloc") else items[keep]

@@ -1,0 +1,197 @@
+"""The prior that items imply: its moment, its roots, and when a fit takes it."""
+
+import pickle
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from skarm import BradleyTerryRegressor, Comparisons
+from skarm._model import linear, prior
+from skarm._model.prior import as_matrix, mean_variance, roots, within_moment
+
+
+def problem(seed=0, n=120, power=1.0, d=12, n_items=400):
+    """Responses with few directions of large spread, and a reward along these."""
+    rng = np.random.default_rng(seed)
+    axes, _ = np.linalg.qr(rng.standard_normal((d, d)))
+    sd = np.geomspace(3, 0.1, d)
+    groups = np.repeat(np.arange(n_items // 10), 10)
+    level = 4 * rng.standard_normal((n_items // 10, d))  # of a prompt
+    items = (rng.standard_normal((n_items, d)) * sd) @ axes + level[groups]
+    coef = axes.T @ (rng.choice([-1, 1], d) * sd**power)
+    pool = Comparisons.all_pairs(items, groups=groups, scope="within")
+    pool = pool[rng.permutation(len(pool))[:n]]
+    gap = pool.differences() @ coef
+    return pool, (rng.random(n) < expit(2 * gap / gap.std())).astype(float)
+
+
+def without_groups(comparisons):
+    return Comparisons(comparisons.items, comparisons.pairs)
+
+
+# ------------------------------------------------------------------------- the moment
+
+
+def test_the_moment_inside_groups_is_the_mean_over_their_pairs():
+    rng = np.random.default_rng(0)
+    items, groups = rng.standard_normal((60, 3)) + 7, rng.integers(0, 9, 60)
+    x = Comparisons.all_pairs(items, groups=groups, scope="within").differences()
+    np.testing.assert_allclose(within_moment(items, groups), x.T @ x / len(x))
+    names = np.array(list("abcdefghi"))[groups]
+    np.testing.assert_allclose(within_moment(items, names), x.T @ x / len(x))
+
+
+def test_without_two_items_in_a_group_or_any_difference_there_is_none():
+    items = np.random.default_rng(0).standard_normal((60, 3))
+    assert within_moment(items, np.arange(60)) is None
+    assert within_moment(np.ones((60, 3)), np.zeros(60)) is None
+
+
+def test_items_that_are_not_finite_are_left_out():
+    rng = np.random.default_rng(1)
+    items, groups = rng.standard_normal((40, 3)), rng.integers(0, 4, 40)
+    worse = np.vstack([items, [[np.nan, 0, 0], [0, np.inf, 0]]])
+    np.testing.assert_allclose(
+        within_moment(worse, np.r_[groups, 0, 1]), within_moment(items, groups)
+    )
+
+
+def test_of_very_many_items_whole_groups_are_enough(monkeypatch):
+    rng = np.random.default_rng(2)
+    items, groups = rng.standard_normal((400, 2)), np.repeat(np.arange(100), 4)
+    monkeypatch.setattr(prior, "MAX_ITEMS", 100)
+    some = groups % 4 == 0
+    expected = within_moment(items[some], groups[some])
+    np.testing.assert_allclose(within_moment(items, groups), expected)
+
+
+# -------------------------------------------------------------------------- its roots
+
+
+def test_roots_of_a_moment_are_symmetric_and_inverse_to_each_other():
+    x = np.random.default_rng(3).standard_normal((50, 5))
+    root, inverse = roots(x.T @ x)
+    np.testing.assert_allclose(root, root.T)
+    np.testing.assert_allclose(root @ root, x.T @ x)
+    np.testing.assert_allclose(root @ inverse, np.eye(5), atol=1e-12)
+
+
+def test_a_direction_without_any_difference_keeps_a_little_variance():
+    x = np.random.default_rng(4).standard_normal((50, 5)) * [1, 1, 1, 1, 0]
+    root, _ = roots(x.T @ x)
+    floor = prior.FLOOR * np.trace(x.T @ x) / 5
+    assert (root @ root)[4, 4] == pytest.approx(floor)
+
+
+def test_a_precision_is_a_matrix_however_it_is_given():
+    a = np.array([1.0, 2.0, 4.0])
+    assert np.array_equal(as_matrix(2.0, 3), 2 * np.eye(3))
+    assert np.array_equal(as_matrix(a, 3), np.diag(a))
+    assert as_matrix(np.diag(a), 3).shape == (3, 3)
+    for alpha in (a, np.diag(a)):
+        assert mean_variance(alpha) == pytest.approx((1 + 1 / 2 + 1 / 4) / 3)
+    assert mean_variance(4.0) == 0.25
+
+
+# ------------------------------------------------------------------------------ fits
+
+
+@pytest.mark.parametrize("n", [10, 40, 150])
+def test_the_fit_is_the_minimum_under_the_matrix(n):
+    asked, y = problem(n=n)
+    model = BradleyTerryRegressor().fit(asked, y)
+    x, alpha = asked.differences(), model.alpha_
+    assert alpha.shape == (12, 12)
+    p = expit(x @ model.coef_)
+    np.testing.assert_allclose(x.T @ (p - y) + alpha @ model.coef_, 0, atol=1e-6)
+    np.testing.assert_allclose(model.information_, (x.T * p * (1 - p)) @ x, rtol=1e-9)
+
+
+def test_it_is_the_fit_with_students_t_on_the_roots_coordinates():
+    asked, y = problem()
+    root, inverse = roots(within_moment(asked.items, asked.groups))
+    model = BradleyTerryRegressor().fit(asked, y)
+    plain = BradleyTerryRegressor()
+    plain.fit(Comparisons(asked.items @ root, asked.pairs), y)
+    np.testing.assert_allclose(model.coef_, root @ plain.coef_, rtol=1e-6)
+    alpha = inverse @ np.diag(plain.alpha_) @ inverse
+    np.testing.assert_allclose(model.alpha_, alpha, rtol=1e-4, atol=1e-6)
+    assert model.log_evidence_ == pytest.approx(plain.log_evidence_)
+
+
+def test_the_evidence_decides():
+    taken = []
+    for seed in range(8):
+        for power in (1.0, -1.0):
+            asked, y = problem(seed, 300, power)
+            model = BradleyTerryRegressor().fit(asked, y)
+            alone = BradleyTerryRegressor().fit(without_groups(asked), y)
+            assert model.log_evidence_ >= alone.log_evidence_
+            turned = np.ndim(model.alpha_) == 2
+            assert turned or np.array_equal(model.coef_, alone.coef_)
+            taken.append((power, turned))
+    assert taken.count((1.0, True)) >= 7 and taken.count((-1.0, True)) <= 1
+
+
+def test_rewards_made_of_what_differs_are_found_with_fewer_answers():
+    better = []
+    for seed in range(12):
+        asked, y = problem(seed, 40, 3.0, d=24)
+        unseen, answers = problem(seed, 1800, 3.0, d=24)
+        found = [
+            BradleyTerryRegressor().fit(part, y).score(unseen, answers)
+            for part in (asked, without_groups(asked))
+        ]
+        better.append(np.subtract(*found))
+    assert np.mean(better) > 0.005 and np.mean(np.array(better) >= 0) > 0.8
+
+
+def test_neither_the_order_of_a_pair_nor_that_of_features_matters():
+    asked, y = problem()
+    model = BradleyTerryRegressor().fit(asked, y)
+    swapped = Comparisons(asked.items, asked.pairs[:, ::-1], groups=asked.groups)
+    other = BradleyTerryRegressor().fit(swapped, 1 - y)
+    np.testing.assert_allclose(other.coef_, model.coef_, rtol=1e-6)
+    order = np.random.default_rng(0).permutation(12)
+    moved = Comparisons(asked.items[:, order], asked.pairs, groups=asked.groups)
+    other = BradleyTerryRegressor().fit(moved, y)
+    np.testing.assert_allclose(other.coef_, model.coef_[order], rtol=1e-4)
+
+
+def test_who_gives_alpha_or_wants_a_normal_prior_gets_that():
+    asked, y = problem()
+    for params in ({"alpha": 2.0}, {"prior": "normal"}):
+        one = BradleyTerryRegressor(**params).fit(asked, y)
+        two = BradleyTerryRegressor(**params).fit(without_groups(asked), y)
+        assert np.array_equal(one.coef_, two.coef_) and np.ndim(one.alpha_) == 0
+
+
+def test_wide_items_stay_in_their_own_coordinates(monkeypatch):
+    asked, y = problem()
+    monkeypatch.setattr(linear, "MAX_TURNED", 11)
+    assert BradleyTerryRegressor().fit(asked, y).alpha_.shape == (12,)
+
+
+def test_an_item_nobody_asked_about_may_be_missing():
+    asked, y = problem()
+    unasked = np.setdiff1d(np.arange(asked.n_items), asked.pairs)
+    items = asked.items.copy()
+    items[unasked[0]] = np.nan
+    holed = Comparisons(items, asked.pairs, groups=asked.groups)
+    assert np.isfinite(BradleyTerryRegressor().fit(holed, y).coef_).all()
+
+
+def test_what_reads_the_prior_reads_the_matrix():
+    asked, y = problem()
+    model = BradleyTerryRegressor(n_heads=400, random_state=0).fit(asked, y)
+    covariance = np.linalg.inv(model.information_ + model.alpha_)
+    _, std = model.predict(asked, return_std=True)
+    x = asked.differences()
+    np.testing.assert_allclose(std**2, np.einsum("ij,jk,ik->i", x, covariance, x))
+    spread = np.cov(model.head_coefs_.T)
+    assert 0.5 < np.trace(spread) / np.trace(covariance) < 2
+    again = pickle.loads(pickle.dumps(model))
+    assert np.array_equal(again.predict(asked), model.predict(asked))
+    other = BradleyTerryRegressor(warm_start=True).fit(asked, y).fit(asked, y)
+    np.testing.assert_allclose(other.coef_, model.coef_, rtol=1e-6)
