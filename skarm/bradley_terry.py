@@ -273,7 +273,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
             )
         moment = None
         if groups is None and getattr(X, "groups", None) is not None:
-            moment = partial(within_moment, X.items, X.groups)
+            moment = partial(within_moment, X.items, X.groups, shrink=True)
         read = read_comparisons if is_comparisons(X) else read_ratings
         *problem, item_groups = read(self, X, y, sample_weight, groups)
         self.n_comparisons_ = len(problem[1])

@@ -81,6 +81,21 @@ def test_excluded_pairs_reach_and_caps_are_kept(scope, sizes):
 
 
 @pytest.mark.parametrize("scope", SCOPES)
+def test_no_pair_of_wider_rewards_is_picked(scope, sizes):
+    for seed in range(8):
+        *inputs, groups = problem(seed, scale=2.0)
+        pairs = scope_pairs(len(inputs[0]), groups, scope)
+        gaps = np.abs(np.diff(inputs[1].numpy()[pairs], axis=1)[:, 0])
+        for share in (0.1, 0.5) if len(pairs) else ():
+            widest = np.quantile(gaps, share)
+            listed = pairs[gaps <= widest]
+            n_pairs = min(len(listed), 20)
+            rules = {"scope": scope, "groups": groups, "widest": widest}
+            found = greedy_d_all_pairs(*inputs, n_pairs, **rules)
+            assert_same(found, brute_force(*inputs, n_pairs, listed))
+
+
+@pytest.mark.parametrize("scope", SCOPES)
 def test_equal_gains_go_by_the_order_of_ties(scope, sizes):
     for seed in range(6):
         *inputs, groups = problem(seed, n_items=6, copies=4, n_groups=3)

@@ -82,6 +82,21 @@ def test_excluded_pairs_reach_and_caps_are_kept(scope, sizes):
 
 
 @pytest.mark.parametrize("scope", SCOPES)
+def test_no_pair_of_wider_rewards_is_picked(scope, sizes):
+    for seed in range(6):
+        *inputs, groups = problem(seed, scale=2.0)
+        target = target_of(inputs[0], seed)
+        pairs = scope_pairs(len(inputs[0]), groups, scope)
+        gaps = np.abs(np.diff(inputs[1].numpy()[pairs], axis=1)[:, 0])
+        widest = np.quantile(gaps, 0.5) if len(gaps) else 0.0
+        listed = pairs[gaps <= widest]
+        n_pairs = min(len(listed), 20)
+        rules = {"scope": scope, "groups": groups, "widest": widest}
+        found = greedy_v_all_pairs(*inputs, target, n_pairs, **rules)
+        assert_same(found, brute_force(*inputs, n_pairs, listed, target=target))
+
+
+@pytest.mark.parametrize("scope", SCOPES)
 def test_equal_gains_go_by_the_order_of_ties(scope, sizes):
     for seed in range(4):
         *inputs, groups = problem(seed, n_items=6, copies=4, n_groups=3)

@@ -40,6 +40,7 @@ def greedy_d_all_pairs(
     scope="all",
     excluded=None,
     reach=None,
+    widest=None,
     max_per_item=None,
     max_per_group=None,
     tie_order=None,
@@ -71,6 +72,8 @@ def greedy_d_all_pairs(
         ``(L, limit)``: only pairs with ‖L⁻¹ (φ_i - φ_j)‖² ≤ limit may be picked.
         ``(L, limit, bound)``: and v is multiplied by bound / ‖L⁻¹ (φ_i - φ_j)‖² where
         that is less than 1.
+    widest : float, default=None
+        Largest |r_i - r_j| of a pair that may be picked, in nats.
     max_per_item, max_per_group : int, default=None
         In how many pairs of the batch an item, or a group, may occur. A pair inside
         a group is one occurrence of it.
@@ -85,7 +88,7 @@ def greedy_d_all_pairs(
     -------
     pairs : LongTensor of shape (n_picked, 2), on the CPU
         In the order of picking, lower index first. Fewer than `n_pairs` only if
-        `reach` or the caps leave no other pair.
+        `reach`, `widest` or the caps leave no other pair.
     gains : list of float
         log det gained by each pick, in nats; never increasing.
 
@@ -106,6 +109,7 @@ def greedy_d_all_pairs(
     O(head d) a pick.
     """
     rules = {"groups": groups, "scope": scope, "excluded": excluded, "reach": reach}
+    rules |= {"widest": widest}
     rules |= {"max_per_item": max_per_item, "max_per_group": max_per_group}
     rules |= {"tie_order": tie_order, "progress": progress}
     pool, batch = start(embedding, rewards, matrix, n_pairs, rules)

@@ -47,6 +47,7 @@ def greedy_v_all_pairs(
     scope="all",
     excluded=None,
     reach=None,
+    widest=None,
     max_per_item=None,
     max_per_group=None,
     tie_order=None,
@@ -65,14 +66,16 @@ def greedy_v_all_pairs(
     target : Tensor of shape (d, d), float64
         A, positive semi-definite: the second moment of the differences the model will
         be used on.
-    groups, scope, excluded, reach, max_per_item, max_per_group, tie_order, progress
+    groups, scope, excluded, reach, widest
+        As in :func:`skarm._information.all_pairs.greedy_d_all_pairs`.
+    max_per_item, max_per_group, tie_order, progress
         As in :func:`skarm._information.all_pairs.greedy_d_all_pairs`.
 
     Returns
     -------
     pairs : LongTensor of shape (n_picked, 2), on the CPU
         In the order of picking, lower index first. Fewer than `n_pairs` only if
-        `reach` or the caps leave no other pair.
+        `reach`, `widest` or the caps leave no other pair.
     gains : list of float
         Mean predictive variance removed by each pick, in squared nats.
 
@@ -95,6 +98,7 @@ def greedy_v_all_pairs(
     pick at worst.
     """
     rules = {"groups": groups, "scope": scope, "excluded": excluded, "reach": reach}
+    rules |= {"widest": widest}
     rules |= {"max_per_item": max_per_item, "max_per_group": max_per_group}
     rules |= {"tie_order": tie_order, "progress": progress}
     pool, batch = start(embedding, rewards, matrix, n_pairs, rules)

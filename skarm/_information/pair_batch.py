@@ -43,6 +43,8 @@ def start(embedding, rewards, matrix, n_pairs, rules):
         lower, limit, *bound = rules["reach"]
         pool.reach = pair_pool.make_reach(pool, lower, limit)
         pool.bound = bound[0] if bound else pool.bound
+    if rules["widest"] is not None:
+        pool.widest = rules["widest"] * (1 + 1e-12)
     if pool.n_pairs < n_pairs:
         raise ValueError(
             f"n_pairs must not exceed the number of pairs. Got {n_pairs}, but scope "

@@ -81,6 +81,7 @@ class Pool:
     picked: torch.Tensor  # codes, sorted
     reach: tuple = ()  # y (n, d), limit, and left and right factors of limit - ‖·‖²
     bound: float = math.inf  # of ‖y_i - y_j‖², for the weight of a pair
+    widest: float = math.inf  # |reward difference| of a pair that may be picked
 
     def code(self, first, second):
         """Number of each pair in the order of ties."""
@@ -103,6 +104,9 @@ class Pool:
             allowed &= same if self.scope == "within" else ~same
         if self.reach:
             allowed &= lengths(self.reach[0], first, second) <= self.reach[1]
+        if self.widest < math.inf:
+            gap = self.reward[first] - self.reward[second]
+            allowed &= gap.abs_() <= self.widest
         for codes in filter(len, (self.excluded, self.picked)):
             at = torch.searchsorted(codes, code).clamp_(max=len(codes) - 1)
             allowed &= codes[at] != code

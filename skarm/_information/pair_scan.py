@@ -80,6 +80,7 @@ class _Tile:
     is_mixed: bool  # several groups: on the diagonal, and not sorted by reward
     most: float = 0.25  # bounds of v
     least: float = 0.0
+    gaps: tuple = (0.0, math.inf)  # bounds of |reward difference|
     bound: float = math.inf  # of the gains, now and ever after
 
 
@@ -107,12 +108,13 @@ def make_tiles(pool):
         (t.rows.start, t.rows.stop, t.columns.start, t.columns.stop) for t in tiles
     ]
     a, b, c, d = torch.tensor(sides).reshape(-1, 4).T
-    most = variance((reward[c] - reward[b - 1]).clamp_(min=0)).tolist()
-    least = variance(reward[d - 1] - reward[a]).tolist()
-    for tile, *bounds in zip(tiles, most, least, strict=True):
+    gaps = (reward[c] - reward[b - 1]).clamp_(min=0), reward[d - 1] - reward[a]
+    most, least = (variance(gap).tolist() for gap in gaps)
+    gaps = zip(*(gap.tolist() for gap in gaps), strict=True)
+    for tile, *bounds in zip(tiles, most, least, gaps, strict=True):
         if not tile.is_mixed:
-            tile.most, tile.least = bounds
-    return tiles
+            tile.most, tile.least, tile.gaps = bounds
+    return [tile for tile in tiles if tile.gaps[0] <= pool.widest]
 
 
 def scan(pool, tiles, score, threshold, size, report):
@@ -171,6 +173,9 @@ class _Products:
         if pool.reach:
             left, right = pool.reach[2:]
             torch.minimum(block, left[rows] @ right[columns].T, out=block)
+        if tile.gaps[1] > pool.widest:
+            gap = pool.reward[rows, None] - pool.reward[columns]
+            block.masked_fill_(gap.abs_() > pool.widest, -1e6)
         return block
 
     def set_rows(self, rows, threshold):

@@ -24,11 +24,12 @@ MAX_ITEMS = 2**15
 FLOOR = 1e-4
 
 
-def within_moment(items, groups):
+def within_moment(items, groups, shrink=False):
     """Mean of x xᵀ over every pair of items inside a group, without listing them.
 
     A group of n items with deviations c from its mean adds n Σ c cᵀ over its
-    n (n - 1) / 2 pairs.
+    n (n - 1) / 2 pairs. It has n - 1 independent differences; of N in all groups, a
+    share d / (N + d) of what is off the diagonal is taken for noise.
 
     Parameters
     ----------
@@ -36,6 +37,8 @@ def within_moment(items, groups):
         Features; an item that is not finite is left out.
     groups : ndarray of shape (n_items,)
         Group of each item.
+    shrink : bool, default=False
+        Whether to allow for that noise.
 
     Returns
     -------
@@ -65,7 +68,15 @@ def within_moment(items, groups):
     means = (member.T @ items) / np.maximum(sizes, 1)[:, None]
     scaled = (items - means[groups]) * np.sqrt(sizes[groups, None] / n_pairs)
     moment = scaled.T @ scaled
-    return moment if moment.any() else None
+    if not moment.any():
+        return None
+    if shrink:
+        n_independent = (np.maximum(sizes, 1) - 1).sum()
+        noise = len(moment) / (n_independent + len(moment))
+        spread = moment.diagonal().copy()
+        moment *= 1 - noise
+        np.fill_diagonal(moment, spread)
+    return moment
 
 
 def roots(moment):

@@ -4,6 +4,7 @@ Read-only, and lazy: a strategy pays only for what it reads, and `random` reads
 nothing. NumPy throughout; `Design.tensor` is the only way to the device.
 """
 
+from copy import copy
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +18,13 @@ from skarm._model.posterior import LastLayerPosterior, mean_bernoulli_variance
 from skarm._model.prior import as_matrix
 
 __all__ = ["COLD_START_SD", "Design"]
+
+#: What is about the candidates, and not about items, model or past.
+_OF_PAIRS = {
+    *("reward_differences", "variances", "reward_difference_variances", "lengths"),
+    *("posterior_variances", "graph", "second_moment", "moment_factor"),
+    *("target_moment", "target_information"),
+}
 
 #: Without a model, the prior precision is such that the reward difference of a typical
 #: candidate pair has this prior standard deviation, in nats.
@@ -283,6 +291,33 @@ class Design:
         if coef is None:
             coef = np.zeros(self.embedding.shape[1])
         return LastLayerPosterior(coef, self.past_information, self.prior)
+
+    def among(self, positions):
+        """The same view of some of the candidates.
+
+        Parameters
+        ----------
+        positions : ndarray of intp
+            Which.
+
+        Returns
+        -------
+        part : Design
+            Items, rewards, prior and past are shared, not computed again; whatever is
+            about the candidates as a whole is about these.
+        """
+        part = copy(self)
+        for name in vars(self).keys() & _OF_PAIRS:
+            del vars(part)[name]
+        part.prior = self.prior
+        part.pairs, part.n_pairs = self.pairs[positions], len(positions)
+        part.costs = None if self.costs is None else self.costs[positions]
+        part._tensors = {
+            name: tensor
+            for name, tensor in self._tensors.items()
+            if name not in _OF_PAIRS | {"pairs", "costs"}
+        }
+        return part
 
     def offsets(self, rng, n_draws, asked=()):
         """Coefficients drawn from the posterior, or heads at random, less the estimate.

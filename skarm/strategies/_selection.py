@@ -8,6 +8,7 @@ import numpy as np
 __all__ = [
     "Picks",
     "Selection",
+    "among_undecided",
     "bulk",
     "eligible_positions",
     "longest_at_full_weight",
@@ -192,6 +193,47 @@ def _largest(values, n, rng):
         chosen = np.arange(len(values))
     chosen = rng.permutation(chosen)
     return chosen[np.argsort(-values[chosen], kind="stable")].astype(np.intp)
+
+
+def among_undecided(design, n_pairs, undecided):
+    """The candidates whose answers are least certain, as a design of their own.
+
+    Parameters
+    ----------
+    design : Design
+        The candidates.
+    n_pairs : int
+        At least so many stay.
+    undecided : float in (0, 1]
+        Share that stays, those with the smallest |reward difference|; 1, and a cold
+        start, keep everyone.
+
+    Returns
+    -------
+    part : Design
+        Of those that stay; `design` itself, if everyone does.
+    positions : ndarray of intp
+        Where they are in `design`, ascending.
+    widest : float
+        Their largest |reward difference|; infinity, if everyone stays.
+
+    Raises
+    ------
+    ValueError
+        If `undecided` is not a share.
+    """
+    if not isinstance(undecided, Real) or not 0 < undecided <= 1:
+        raise ValueError(
+            "undecided must lie in (0, 1], the share of candidates, those with the "
+            f"smallest reward differences, that may be picked. Got {undecided!r}."
+        )
+    n_kept = max(n_pairs, int(np.ceil(undecided * design.n_pairs)))
+    if n_kept >= design.n_pairs or design.is_cold:
+        return design, np.arange(design.n_pairs), np.inf
+    gaps = np.abs(design.reward_differences)
+    widest = float(np.partition(gaps, n_kept - 1)[n_kept - 1])
+    positions = np.flatnonzero(gaps <= widest)
+    return design.among(positions), positions, widest
 
 
 def eligible_positions(design, n_pairs, eligible):

@@ -1,12 +1,14 @@
-"""The default: cover what is predicted, then what the coefficients leave open.
+"""The default: certain of what is predicted first, then of every direction.
 
 Rewards are used to rank responses to a prompt, whichever pairs may be asked. Before the
-first answer, and wherever pairs cross prompts, the batch that pays on real features of
-texts is the one that lowers the variance of the differences inside prompts most. After
-it, the one that lowers that of the coefficients, each in the units of its feature: few
-will matter, and none is known to be one of them. Once most directions are settled, the
-one that raises the information about all of them. How much is settled can be read off
-the posterior. Where prompts are few, random pairs did better: see `FEW_GROUPS`.
+first answer the batch that pays on real features of texts is the one that lowers the
+variance of the differences inside prompts most. After it, the one that raises the
+information about all directions most, as in Active Reward Modeling: but of the pairs
+the model is least sure of only. It is too simple for the rewards; an answer about a
+wide difference, which the criterion likes, bends it, and one about a narrow difference
+does not. Where pairs cross prompts, by far the most directions are of no use inside
+one: there the former goes on until half of them are settled, which can be read off the
+posterior. Where prompts are few, random pairs did better: see `FEW_GROUPS`.
 """
 
 from copy import copy
@@ -26,14 +28,16 @@ from skarm.strategies.tournament import tournament_d_optimal
 __all__ = [
     "adaptive",
     "adaptive_every_pair",
-    "apart_moment",
     "settled_share",
     "tail_weight",
 ]
 
-#: From this settled share on, the information about all coefficients is what counts.
-DESIGN = 1 / 2
-#: Before that, where pairs across groups are offered, a difference longer than this
+#: From this settled share on, the information about all coefficients is what counts,
+#: in any case.
+SETTLED = 1 / 2
+#: This share of the pairs may be asked about, those that the model is least sure of.
+UNDECIDED = 1 / 2
+#: Up to `SETTLED`, where pairs across groups are offered, a difference longer than this
 #: multiple of the median counts for less: groups differ by more than is predicted.
 BOUND = 1.0
 #: Where so large a share of the offer is asked at once, there is little to choose.
@@ -55,18 +59,18 @@ LIGHT_TAILS = 1.2
     source="this package; `benchmarks/study_label_efficiency.py`",
 )
 def adaptive(design, n_pairs, *, rng):
-    """What "auto" is: V-optimal for predictions, then coefficients; then D-optimal.
+    """What "auto" is: V-optimal, then D-optimal among the pairs that are in doubt.
 
-    While the answers settle less than half of the directions that candidates differ in,
-    or there is no model yet, `v_optimal`, with ``bound=1`` where pairs cross groups. It
-    is aimed at the query's target, if there is one. Else, before the first answer and
-    where pairs cross groups, at the pairs inside groups, where those are known; and
-    later at differences in one feature at a time, see :func:`apart_moment`. From half
-    on, `greedy_d_optimal` (or `v_optimal`, if the query has a target). Pairs far out
-    stay eligible where tails are light and no pair crosses groups. With fewer than 30
-    groups, in place of the former: `random`, and from 1/6 on `tournament_d_optimal`,
-    the better of two random pairs. For a batch of an eighth or more of the candidates,
-    `random` in any case. See :func:`settled_share` and :func:`tail_weight`.
+    Before there is a model, and where pairs cross groups while the answers settle less
+    than half of the directions that candidates differ in, `v_optimal`: aimed at the
+    pairs inside groups, where those are known, and with ``bound=1`` where pairs cross
+    groups. Else `greedy_d_optimal`. If the query has a target, `v_optimal` for that in
+    any case. All with ``undecided=0.5``, once there is a model. Pairs far out stay
+    eligible where tails are light and no pair crosses groups. With fewer than 30 groups
+    and less than half settled, in place of these: `random`, and from 1/6 on
+    `tournament_d_optimal`, the better of two random pairs. For a batch of an eighth or
+    more of the candidates, `random` in any case. See :func:`settled_share` and
+    :func:`tail_weight`.
 
     Parameters
     ----------
@@ -199,7 +203,7 @@ def _rule(design, n_pairs):
         return design, random, {}, why
     share = 0.0 if design.is_cold else settled_share(design)
     settled = f"the answers settle {share:.0%} of the directions"
-    if share < DESIGN and _has_few_groups(design):
+    if share < SETTLED and _has_few_groups(design):
         rule = random if share < LEAN else tournament_d_optimal
         return design, rule, {}, f"{rule.__name__}: {settled}, and groups are few"
     crossing, weight = _crosses_groups(design), tail_weight(design)
@@ -207,23 +211,20 @@ def _rule(design, n_pairs):
     if weight <= LIGHT_TAILS and not crossing:
         params, left_out = {"eligible": 1.0}, "so none is left out"
     tails = f"differences far out weigh {weight:.2f} of a Gaussian's, {left_out}"
-    if share < DESIGN:
-        if crossing:
-            params["bound"] = BOUND
-        start, aim = f"{settled}, less than {DESIGN:.0%}", "every coefficient"
-        if design.is_cold:
-            start = "no answers yet"
-        if _has_target(design):
-            aim, moment = "the target", None
-        elif design.is_cold or crossing:
-            aim, moment = "what is predicted", _moment_inside_groups(design)
-        else:
-            moment = apart_moment(design.embedding, design.pairs)
-        why = f"v_optimal: {start}, so make {aim} sure; {tails}"
-        return _aimed(design, moment), v_optimal, params, why
-    rule = v_optimal if _has_target(design) else greedy_d_optimal
-    why = f"{rule.__name__}: {settled}, at least {DESIGN:.0%}; {tails}"
-    return design, rule, params, why
+    if not design.is_cold:
+        params["undecided"] = UNDECIDED
+    if _has_target(design):
+        aim, moment = "the target", None
+    elif design.is_cold or (crossing and share < SETTLED):
+        aim, moment = "what is predicted", _moment_inside_groups(design)
+    else:
+        why = f"greedy_d_optimal: {settled}; {tails}"
+        return design, greedy_d_optimal, params, why
+    if crossing and share < SETTLED:
+        params["bound"] = BOUND
+    start = "no answers yet" if design.is_cold else settled
+    why = f"v_optimal: {start}, so make {aim} sure; {tails}"
+    return _aimed(design, moment), v_optimal, params, why
 
 
 def _has_few_groups(design):
@@ -255,25 +256,3 @@ def _aimed(design, moment):
     aimed = copy(design)
     aimed.target_moment, aimed._tensors = moment, {}
     return aimed
-
-
-def apart_moment(embedding, pairs):
-    """Moment of differences in one feature at a time, each as long as is typical.
-
-    V-optimality for it is A-optimality for coefficients in the units of their features:
-    it lowers Σ_j σ_j² Var(w_j), with σ_j the standard deviation of feature j.
-
-    Parameters
-    ----------
-    embedding : ndarray of shape (n_items, d)
-        Items.
-    pairs : ndarray of shape (n_pairs, 2)
-        Candidates; an item counts as often as they name it.
-
-    Returns
-    -------
-    moment : ndarray of shape (d, d)
-        Diagonal, the variances of the features.
-    """
-    share = np.bincount(pairs.ravel(), minlength=len(embedding)) / pairs.size
-    return np.diag(share @ np.square(embedding - share @ embedding))

@@ -11,7 +11,12 @@ import torch
 from skarm._information.all_pairs import greedy_d_all_pairs
 from skarm._information.all_pairs_v import greedy_v_all_pairs
 from skarm.strategies._greedy import check_variance, precision
-from skarm.strategies._selection import Picks, bulk, longest_at_full_weight
+from skarm.strategies._selection import (
+    Picks,
+    among_undecided,
+    bulk,
+    longest_at_full_weight,
+)
 from skarm.strategies.optimal_design import (
     greedy_d_optimal,
     target_without,
@@ -33,6 +38,7 @@ def greedy_d_every_pair(
     variance="posterior",
     nuisance=None,
     exchange=0,
+    undecided=1.0,
 ):
     """`greedy_d_optimal` among every pair of the design's items.
 
@@ -59,6 +65,8 @@ def greedy_d_every_pair(
         As there; with it, the design's sample of pairs are the candidates.
     exchange : int, default=0
         As there; so too with it.
+    undecided : float in (0, 1], default=1.0
+        As there, the limit estimated from the design's pairs.
 
     Returns
     -------
@@ -81,10 +89,10 @@ def greedy_d_every_pair(
     check_variance(variance)
     if nuisance is not None or exchange or _is_wide(design):
         few = {"eligible": eligible, "variance": variance, "nuisance": nuisance}
-        few["exchange"] = exchange
+        few |= {"exchange": exchange, "undecided": undecided}
         return _as_pairs(design, greedy_d_optimal(design, n_pairs, rng=rng, **few))
     where = {"scope": scope, "groups": groups, "excluded": excluded}
-    state, limits = _scan(design, n_pairs, rng, eligible, variance)
+    state, limits = _scan(design, n_pairs, rng, eligible, variance, undecided)
     pairs, gains = greedy_d_all_pairs(*state, n_pairs, **where, **limits)
     return Picks(pairs.numpy(), np.asarray(gains))
 
@@ -102,6 +110,7 @@ def v_every_pair(
     nuisance=None,
     exchange=0,
     bound=None,
+    undecided=1.0,
 ):
     """`v_optimal` among every pair of the design's items.
 
@@ -118,6 +127,8 @@ def v_every_pair(
         As there; with it, the design's sample of pairs are the candidates.
     bound : float, default=None
         As there, the median estimated from the design's pairs.
+    undecided : float in (0, 1], default=1.0
+        As in :func:`greedy_d_every_pair`.
 
     Returns
     -------
@@ -133,10 +144,10 @@ def v_every_pair(
     check_variance(variance)
     if exchange or _is_wide(design):
         few = {"eligible": eligible, "variance": variance, "nuisance": nuisance}
-        few |= {"exchange": exchange, "bound": bound}
+        few |= {"exchange": exchange, "bound": bound, "undecided": undecided}
         return _as_pairs(design, v_optimal(design, n_pairs, rng=rng, **few))
     where = {"scope": scope, "groups": groups, "excluded": excluded}
-    state, limits = _scan(design, n_pairs, rng, eligible, variance, bound)
+    state, limits = _scan(design, n_pairs, rng, eligible, variance, undecided, bound)
     target = target_without(design, nuisance)
     pairs, gains = greedy_v_all_pairs(*state, target, n_pairs, **where, **limits)
     return Picks(pairs.numpy(), np.asarray(gains))
@@ -150,8 +161,9 @@ def _as_pairs(design, picks):
     return Picks(design.pairs[picks.positions], picks.utilities)
 
 
-def _scan(design, n_pairs, rng, eligible, variance, bound=None):
+def _scan(design, n_pairs, rng, eligible, variance, undecided, bound=None):
     """Embedding, rewards and matrix of a scan, and its limits."""
+    design, _, widest = among_undecided(design, n_pairs, undecided)
     shrink = 1.0
     if variance == "posterior":
         mean_variance = design.reward_difference_variances.mean()
@@ -168,6 +180,7 @@ def _scan(design, n_pairs, rng, eligible, variance, bound=None):
     )
     limits = {
         "reach": reach,
+        "widest": None if widest == np.inf else widest * shrink,
         "tie_order": torch.as_tensor(rng.permutation(len(design.embedding))),
         "max_per_item": design.max_pairs_per_item,
         "max_per_group": design.max_pairs_per_group,

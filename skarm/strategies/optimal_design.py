@@ -26,6 +26,7 @@ from skarm.strategies._greedy import (
     weights,
 )
 from skarm.strategies._registry import register
+from skarm.strategies._selection import Picks, among_undecided
 
 __all__ = ["a_optimal", "bait", "g_optimal", "greedy_d_optimal", "v_optimal"]
 
@@ -48,6 +49,7 @@ def greedy_d_optimal(
     variance="posterior",
     nuisance=None,
     exchange=0,
+    undecided=1.0,
 ):
     """Greedy D-optimal batch: each pick raises log det(alpha I + past + batch) most.
 
@@ -74,6 +76,10 @@ def greedy_d_optimal(
         At most so many passes of exchange afterwards: each goes through the picks, and
         swaps one for the candidate that serves the batch best. Costs as much as the
         greedy batch, per pass; not with costs or nuisances.
+    undecided : float in (0, 1], default=1.0
+        Who may be picked, first of all: this share of the candidates, those whose
+        answers are least certain, by |reward difference|. A model too simple for the
+        rewards errs least there. 1, and a cold start, leave nobody out.
 
     Returns
     -------
@@ -118,10 +124,11 @@ def greedy_d_optimal(
 
     check_exchange(design, exchange, nuisance)
     refine = refine if exchange else None
-    lengths = None
-    if variance == "posterior" and design.heads is None and nuisance is None:
-        lengths = design.tensor("reward_difference_variances")  # read for v anyway
-    return _greedy(design, n_pairs, rng, eligible, variance, choose, refine, lengths)
+    # Read for v anyway.
+    known = variance == "posterior" and design.heads is None and nuisance is None
+    lengths = "reward_difference_variances" if known else None
+    who = {"eligible": eligible, "undecided": undecided}
+    return _greedy(design, n_pairs, rng, variance, choose, refine, lengths, **who)
 
 
 @register(
@@ -141,6 +148,7 @@ def v_optimal(
     nuisance=None,
     exchange=0,
     bound=None,
+    undecided=1.0,
 ):
     """Greedy V-optimal batch: each pick lowers tr(A (alpha I + past + batch)⁻¹) most.
 
@@ -172,6 +180,8 @@ def v_optimal(
         median, before its v falls as one over its length. None sets no bound. The
         linear model is least to be trusted on long differences; so bounded, none
         teaches more in any direction than one of that length would.
+    undecided : float in (0, 1], default=1.0
+        As in :func:`greedy_d_optimal`.
 
     Returns
     -------
@@ -199,7 +209,8 @@ def v_optimal(
 
     check_exchange(design, exchange)
     refine = refine if exchange else None
-    return _greedy_v(design, n_pairs, rng, eligible, variance, target, refine, bound)
+    who = {"eligible": eligible, "undecided": undecided}
+    return _greedy_v(design, n_pairs, rng, variance, target, refine, bound, **who)
 
 
 @register(
@@ -243,7 +254,7 @@ def a_optimal(design, n_pairs, *, rng, eligible="auto", variance="posterior"):
     """
     identity = torch.eye(design.embedding.shape[1], dtype=torch.float64)
     target = identity.to(design.tensor("embedding"))
-    return _greedy_v(design, n_pairs, rng, eligible, variance, target)
+    return _greedy_v(design, n_pairs, rng, variance, target, eligible=eligible)
 
 
 @register(
@@ -293,7 +304,7 @@ def g_optimal(design, n_pairs, *, rng, eligible="auto", variance="posterior"):
     def choose(*candidates, **limits):
         return criteria.greedy_g(*candidates, n_pairs=n_pairs, **limits)
 
-    return _greedy(design, n_pairs, rng, eligible, variance, choose)
+    return _greedy(design, n_pairs, rng, variance, choose, eligible=eligible)
 
 
 @register(
@@ -372,34 +383,36 @@ def target_without(design, nuisance):
     return target
 
 
-def _greedy_v(
-    design, n_pairs, rng, eligible, variance, target, refine=None, bound=None
-):
+def _greedy_v(design, n_pairs, rng, variance, target, refine=None, bound=None, **who):
     def choose(*candidates, **limits):
         return fisher.greedy_v(*candidates, target, n_pairs, **limits)
 
-    return _greedy(
-        design, n_pairs, rng, eligible, variance, choose, refine, bound=bound
-    )
+    return _greedy(design, n_pairs, rng, variance, choose, refine, bound=bound, **who)
 
 
 def _greedy(
     design,
     n_pairs,
     rng,
-    eligible,
     variance,
     choose,
     refine=None,
     lengths=None,
     bound=None,
+    eligible="auto",
+    undecided=1.0,
 ):
-    """A greedy rule on the posterior precision, among the bulk of the pool."""
-    return greedy_picks(
-        *(design, n_pairs, rng, choose),
-        weights=weights(design, variance, bound),
-        matrix=precision(design),
+    """A greedy rule on the posterior precision, among the bulk of the undecided."""
+    part, positions, _ = among_undecided(design, n_pairs, undecided)
+    picks = greedy_picks(
+        *(part, n_pairs, rng, choose),
+        weights=weights(part, variance, bound),
+        matrix=precision(part),
         eligible=eligible,
         refine=refine,
-        lengths=lengths,
+        lengths=None if lengths is None else part.tensor(lengths),
     )
+    if len(picks.positions) < n_pairs and part is not design:  # caps used these up
+        rest = (refine, lengths, bound, eligible)
+        return _greedy(design, n_pairs, rng, variance, choose, *rest)
+    return Picks(positions[picks.positions], picks.utilities)

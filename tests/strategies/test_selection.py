@@ -5,7 +5,12 @@ import pytest
 
 from skarm import ActiveComparisonSampler, Comparisons
 from skarm.strategies import Design, get_strategy, get_strategy_names, random
-from skarm.strategies._selection import REACH, eligible_positions, top_n
+from skarm.strategies._selection import (
+    REACH,
+    among_undecided,
+    eligible_positions,
+    top_n,
+)
 
 SEEDS = range(4)
 
@@ -130,6 +135,45 @@ def test_without_any_difference_everyone_is_eligible():
 def test_a_share_outside_0_to_1_raises(eligible):
     with pytest.raises(ValueError, match=r"eligible must lie in \(0, 1\], the share"):
         eligible_positions(design_of(0), 1, eligible)
+
+
+def decided(seed=0):
+    """A design with rewards."""
+    design = design_of(seed)
+    rewards = np.random.default_rng(seed).standard_normal(len(design.embedding))
+    return Design(design.pairs, lambda: design.embedding, reward=lambda: rewards)
+
+
+@pytest.mark.parametrize("undecided", [0.05, 0.5, 0.98])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_least_decided_pairs_stay(seed, undecided):
+    design = decided(seed)
+    gaps = np.abs(design.reward_differences)
+    expected = np.sort(np.argsort(gaps)[: int(np.ceil(undecided * design.n_pairs))])
+    part, positions, widest = among_undecided(design, 1, undecided)
+    np.testing.assert_array_equal(positions, expected)
+    assert widest == gaps[expected].max()
+    assert among_undecided(design, 60, undecided)[0].n_pairs >= 60
+    # The bulk is theirs, in a metric of their own.
+    alone = Design(design.pairs[expected], lambda: design.embedding)
+    np.testing.assert_allclose(part.lengths, mahalanobis(alone), rtol=1e-6)
+    np.testing.assert_array_equal(
+        part.reward_differences, design.reward_differences[expected]
+    )
+    assert part.prior is design.prior
+
+
+def test_in_a_cold_start_everyone_is_undecided():
+    design = design_of(0)
+    part, positions, widest = among_undecided(design, 1, 0.1)
+    assert part is design and widest == np.inf
+    np.testing.assert_array_equal(positions, np.arange(design.n_pairs))
+
+
+@pytest.mark.parametrize("undecided", [0, -1, 1.5, np.nan, "half"])
+def test_a_share_of_undecided_outside_0_to_1_raises(undecided):
+    with pytest.raises(ValueError, match=r"undecided must lie in \(0, 1\], the share"):
+        among_undecided(decided(), 1, undecided)
 
 
 # ---------------------------------------------------------------------- the registry
