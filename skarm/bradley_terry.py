@@ -29,7 +29,7 @@ from skarm._model.likelihood import information
 from skarm._model.linear import MAX_DENSE, fit_linear, is_alone, prepare
 from skarm._model.networks import ACTIVATIONS, embed_arrays, resolve_device
 from skarm._model.posterior import LastLayerPosterior
-from skarm._model.prior import within_moment
+from skarm._model.prior import moment_of
 from skarm._model.training import canonical_comparisons, held_out, train_layers
 from skarm.metrics import pairwise_accuracy
 
@@ -58,14 +58,15 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     prior : {"student_t", "normal"}, default="student_t"
         Of each coefficient of a linear model, where `alpha` is "auto". Few features
         carry most of a reward: Student's t, with 3 degrees of freedom, shrinks those
-        less and the others more, by a precision for each. Networks, sparse items, over
-        4,096 features, and over 32 comparisons a feature have the normal prior.
+        less and the others more, by a precision for each. With groups and up to 1,024
+        features, coefficients are correlated as the differences inside groups are, if
+        that has the larger evidence. Networks, sparse items, over 4,096 features, and
+        over 32 comparisons a feature have the normal prior.
     alpha : float or "auto", default="auto"
-        Prior precision of the last layer, for a normal prior N(0, I / alpha). The loss
-        is a sum over comparisons, so alpha keeps its meaning as answers accumulate.
-        "auto" maximises the Laplace marginal likelihood (MacKay, 1992) at every fit,
-        times a weak prior that keeps a few answers from settling it: the prior standard
-        deviation of a reward difference is log-normal about 1.5 nats.
+        Prior precision of the last layer, for a normal prior N(0, I / alpha); the loss
+        is a sum over comparisons. "auto" maximises the Laplace marginal likelihood
+        [2]_ at every fit, with a weak prior, so that few answers do not settle it: the
+        prior standard deviation of a reward difference is log-normal about 1.5 nats.
     activation : {"gelu", "relu", "tanh"}, default="gelu"
         Of the hidden layers.
     learning_rate : float, default=1e-3
@@ -80,47 +81,45 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     tol : float, default=1e-8
         A linear fit stops when the gradient falls below `tol` times its size at w = 0.
     validation_fraction : float, default=0.15
-        Share of the comparisons held out to stop training a network, whole groups at
-        a time where groups are known and not too few. 0, or too few comparisons to
-        spare three, trains for `max_iter` epochs.
+        Share of the comparisons held out to stop training a network, whole groups
+        where these are known and not too few. 0, or too few comparisons to spare three,
+        trains for `max_iter` epochs.
     n_iter_no_change : int, default=20
-        Epochs without progress, a fall of the held-out loss by 1e-3 nats, after which
-        a network stops.
+        Epochs after which a network stops, if its held-out loss did not fall by 1e-3.
     n_heads : int, default=0
-        How many further last layers to fit on the shared embedding, as an ensemble that
-        query strategies read instead of the Laplace posterior: each the exact fit to
-        the answers under a Bayesian bootstrap, with a prior mean drawn from the prior.
+        How many further last layers to fit, an ensemble that query strategies read
+        instead of the Laplace posterior: each the exact fit under a Bayesian bootstrap
+        of the answers, with a prior mean drawn from the prior.
     device : str, default="auto"
         Where a network is trained and evaluated: "auto" (CUDA where there is one),
-        "cpu", "cuda", "cuda:1". Linear fits run on the CPU.
+        "cpu", "cuda:1". Linear fits run on the CPU.
     warm_start : bool, default=False
-        Start from the previous solution. A linear fit gets there faster; a network
-        continues training its layers.
+        Start from the previous solution; a network continues training its layers.
     verbose : bool, default=False
-        Show a progress bar while a network trains.
+        Show progress while a network trains.
     random_state : int, RandomState or None, default=None
-        Initial weights, held-out comparisons and mini-batches of a network; the heads.
+        Networks: initial weights, held-out comparisons, mini-batches. The heads.
 
     Attributes
     ----------
     coef_ : ndarray of shape (n_embedding,)
         Last layer, w.
-    alpha_ : float or ndarray of shape (n_embedding,)
-        The prior precision used; that of each coefficient, if they differ.
+    alpha_ : float or ndarray of shape (n_embedding,) or (n_embedding, n_embedding)
+        The prior precision used, of each coefficient, if they differ.
     information_ : ndarray of shape (n_embedding, n_embedding) or None
         Fisher information Σ c p (1 - p) x xᵀ of the answers at `coef_`, without the
         prior. None where n_embedding exceeds 4,096.
     head_coefs_ : ndarray of shape (n_heads, n_embedding) or None
         Last layers of the ensemble; None without.
     log_evidence_ : float
-        Laplace log evidence of a normal prior, to 1e-6 nats a comparison; NaN where
-        alpha is given.
+        Laplace log evidence of a normal prior, the better one of two, to 1e-6 nats a
+        comparison; NaN where alpha is given.
     n_iter_ : int
         Newton iterations over the whole search for alpha, or epochs.
     hidden_coefs_, hidden_intercepts_ : list of ndarray
-        Weights (n_out, n_in) and biases of the hidden layers. Empty where there are
-        none, or where held-out comparisons did not prefer them to the linear head:
-        `embed` then returns the items, which may be wider.
+        Weights (n_out, n_in) and biases of the hidden layers. Empty without, or where
+        held-out comparisons did not prefer them to the linear head: `embed` then
+        returns the items.
     validation_loss_ : list of float
         Held-out negative log-likelihood (nats per comparison) after each epoch.
     n_comparisons_ : int
@@ -137,16 +136,15 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
 
     Notes
     -----
-    Items are used once each, however many comparisons name them, and their differences
-    are formed only where they are fewer than the items, or few. With d = n_features, a
-    linear fit needs, beside the items, 8 n_items d bytes for up to 2²² numbers, and no
-    copy of larger ones but for Student's t; about 20 d² + 80 n_comparisons bytes; and
-    where comparisons are fewer than features, 8 n_comparisons (3 d + 4 n_comparisons),
-    and 8 d² when `information_` is read, which then is made. Products of larger float32
-    items are float32 on the way and float64 at the end: `coef_` has the accuracy of
-    `tol`, `information_` is within 1e-4 of itself. Time is O(n_items d²) a Hessian, of
-    which there are two, about eight more for alpha="auto", and for Student's t a dozen
-    factorisations, O(d min(d, n_comparisons)²).
+    Items are used once each; their differences are formed only where they are fewer
+    than the items, or few. With d = n_features, a linear fit needs, beside the items,
+    8 n_items d bytes for up to 2²² numbers, and no copy of larger ones but for
+    Student's t; 20 d² + 80 n_comparisons bytes or so; and where comparisons are fewer
+    than features, 8 n_comparisons (3 d + 4 n_comparisons), and 8 d² when `information_`
+    is read, which then is made. Products of larger float32 items end in float64:
+    `coef_` has the accuracy of `tol`, `information_` is within 1e-4 of itself. Time is
+    O(n_items d²) a Hessian, two of them, some eight more for alpha="auto", and a dozen
+    factorisations for Student's t, O(d min(d, n_comparisons)²); with groups more.
 
     Only differences of rewards are informed by answers: the level of a reward (and of
     a prompt, if no comparison crosses prompts) comes from the features alone.
@@ -242,7 +240,8 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : Comparisons, array (n, 2, n_features), or items (n_items, n_features)
-            Comparisons, or items with a rating each in `y`.
+            Comparisons, or items with a rating each in `y`. Features of items that no
+            pair names inform the prior too; ``X.compact()`` is without them.
         y : array-like of shape (n,)
             For comparisons, outcomes in [0, 1]: 1 = first preferred, 0 = second, 0.5 =
             tie, NaN = not asked (ignored). For items, real ratings: every pair of
@@ -271,9 +270,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
                 "hidden_layer_sizes must hold positive integers. "
                 f"Got {self.hidden_layer_sizes!r}."
             )
-        moment = None
-        if groups is None and getattr(X, "groups", None) is not None:
-            moment = partial(within_moment, X.items, X.groups, shrink=True)
+        moment = None if groups is not None else moment_of(X)
         read = read_comparisons if is_comparisons(X) else read_ratings
         *problem, item_groups = read(self, X, y, sample_weight, groups)
         self.n_comparisons_ = len(problem[1])
@@ -354,8 +351,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         """Fit a linear head, from the previous one if that is wanted."""
         self.hidden_coefs_, self.hidden_intercepts_, self.validation_loss_ = [], [], []
         start = getattr(self, "coef_", None) if self.warm_start else None
-        informed = dict(prior=self.prior, moment=moment)
-        fit = self._solve(*problem, start=start, **informed)
+        fit = self._solve(*problem, start=start, prior=self.prior, moment=moment)
         self.n_iter_ = fit.n_iter
         return fit
 

@@ -48,6 +48,15 @@ def test_without_two_items_in_a_group_or_any_difference_there_is_none():
     assert within_moment(np.ones((60, 3)), np.zeros(60)) is None
 
 
+def test_with_few_differences_what_is_off_the_diagonal_shrinks():
+    rng = np.random.default_rng(5)
+    items, groups = rng.standard_normal((30, 4)), np.repeat(np.arange(10), 3)
+    plain = within_moment(items, groups)
+    ratio = within_moment(items, groups, shrink=True) / plain
+    kept = 20 / (20 + 4)  # of 10 groups of three, two differences each
+    np.testing.assert_allclose(ratio, np.where(np.eye(4), 1, kept))
+
+
 def test_items_that_are_not_finite_are_left_out():
     rng = np.random.default_rng(1)
     items, groups = rng.standard_normal((40, 3)), rng.integers(0, 4, 40)
@@ -110,7 +119,7 @@ def test_the_fit_is_the_minimum_under_the_matrix(n):
 
 def test_it_is_the_fit_with_students_t_on_the_roots_coordinates():
     asked, y = problem()
-    root, inverse = roots(within_moment(asked.items, asked.groups))
+    root, inverse = roots(within_moment(asked.items, asked.groups, shrink=True))
     model = BradleyTerryRegressor().fit(asked, y)
     plain = BradleyTerryRegressor()
     plain.fit(Comparisons(asked.items @ root, asked.pairs), y)

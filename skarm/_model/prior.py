@@ -12,11 +12,13 @@ powered correlation prior", Journal of Statistical Planning and Inference 139, 2
 for the powers 0 and 1.
 """
 
+from functools import partial
+
 import numpy as np
 from scipy import sparse
 from scipy.linalg import eigh
 
-__all__ = ["as_matrix", "mean_variance", "roots", "within_moment"]
+__all__ = ["as_matrix", "mean_variance", "moment_of", "roots", "within_moment"]
 
 #: Of more items than this, whole groups at even distances are enough to know A.
 MAX_ITEMS = 2**15
@@ -77,6 +79,24 @@ def within_moment(items, groups, shrink=False):
         moment *= 1 - noise
         np.fill_diagonal(moment, spread)
     return moment
+
+
+def moment_of(comparisons):
+    """What finds the :func:`within_moment` of comparisons, shrunk.
+
+    Parameters
+    ----------
+    comparisons : Comparisons, or anything else
+        Items that no pair names count too.
+
+    Returns
+    -------
+    moment : callable or None
+        None where groups are not known.
+    """
+    if getattr(comparisons, "groups", None) is None:
+        return None
+    return partial(within_moment, comparisons.items, comparisons.groups, shrink=True)
 
 
 def roots(moment):
