@@ -1,4 +1,4 @@
-"""Is alpha="auto" as good as the best fixed alpha, and Student's t prior better?
+"""Is alpha="auto" as good as the best fixed alpha, and are other priors better?
 
     python benchmarks/alpha_by_evidence.py --features FILE.npz --key X_pca
 
@@ -7,8 +7,9 @@ row per response. Prompts are split into training and test; random within-prompt
 of training prompts are answered with P = sigmoid(reward difference / temperature).
 Prints the Spearman correlation within test prompts, mean over seeds, for a normal prior
 with each fixed alpha and with "auto", the gap of "auto" to the best fixed alpha in
-hindsight, and what the default, Student's t prior, gains over "auto". Writes JSON and
-PNG next to each other.
+hindsight, and what is gained over "auto" by Student's t prior (no groups given), and by
+the default, which also knows how responses to a prompt differ. Writes JSON and PNG next
+to each other.
 """
 
 import argparse
@@ -29,7 +30,7 @@ ALPHAS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
 
 
 def run(seed, X, groups, reward, args):
-    """Spearman on test prompts, (n_labels, n_alphas + 2), and the alphas chosen."""
+    """Spearman on test prompts, (n_labels, n_alphas + 3), and the alphas chosen."""
     rng = np.random.RandomState(seed)
     prompts = rng.permutation(np.unique(groups))
     test = np.isin(groups, prompts[: args.test_prompts])
@@ -50,10 +51,11 @@ def run(seed, X, groups, reward, args):
     for n in args.labels:
         models = [
             *(BradleyTerryRegressor(alpha=alpha, prior="normal") for alpha in ALPHAS),
-            BradleyTerryRegressor(prior="normal"),
-            BradleyTerryRegressor(),
+            *(BradleyTerryRegressor(prior=p) for p in ("normal", "student_t")),
         ]
-        predicted = [model.fit(pairs[:n], y[:n]).predict(unseen) for model in models]
+        alone = Comparisons(items, pairs[:n].pairs)
+        predicted = [model.fit(alone, y[:n]).predict(unseen) for model in models]
+        predicted += [BradleyTerryRegressor().fit(pairs[:n], y[:n]).predict(unseen)]
         judged = dict(groups=groups[test])
         table.append([grouped_spearman(reward[test], p, **judged) for p in predicted])
         chosen.append(models[-2].alpha_)
@@ -68,15 +70,16 @@ def draw(args, mean, error, path):
 
     figure, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for n, row, se in zip(args.labels, mean, error, strict=True):
-        (line,) = ax.semilogx(ALPHAS, row[:-2], "o-", ms=4, label=f"{n} labels")
+        (line,) = ax.semilogx(ALPHAS, row[:-3], "o-", ms=4, label=f"{n} labels")
         color = line.get_color()
-        for value, error, style in zip(row[-2:], se[-2:], ("--", "-"), strict=True):
+        styles = (":", "--", "-")
+        for value, error, style in zip(row[-3:], se[-3:], styles, strict=True):
             ax.axhline(value, color=color, ls=style, lw=1.2)
             ax.axhspan(value - error, value + error, color=color, alpha=0.12, lw=0)
     ax.set(
         xlabel="fixed alpha",
         ylabel="Spearman within unseen prompts",
-        title=f'{args.key}: fixed alpha, "auto" (dashed), Student\'s t (line); ± s.e.',
+        title=f'{args.key}: fixed alpha, "auto" (dotted), t (dashed), default; ± s.e.',
     )
     ax.legend(frameon=False)
     figure.savefig(path, dpi=120)
@@ -113,8 +116,8 @@ def main():
     chosen = np.array([alphas for _, alphas in results])
     mean = tables.mean(axis=0)
     error = tables.std(axis=0, ddof=1) / np.sqrt(args.seeds)
-    gap = mean[:, :-2].max(axis=1) - mean[:, -2]
-    gain = tables[..., -1] - tables[..., -2]
+    gap = mean[:, :-3].max(axis=1) - mean[:, -3]
+    gain = tables[..., -2:] - tables[..., -3, None]
     gain_error = gain.std(axis=0, ddof=1) / np.sqrt(args.seeds)
     gain = gain.mean(axis=0)
 
@@ -122,13 +125,13 @@ def main():
     print(
         "labels "
         + "".join(f"{a:>8g}" for a in ALPHAS)
-        + "    auto       t  (alpha)    gap   t gains"
+        + "    auto       t default  (alpha)    gap   t gains          default gains"
     )
     rows = zip(args.labels, mean, chosen.T, gap, gain, gain_error, strict=True)
     for n, row, alphas, lost, more, se in rows:
         cells = "".join(f"{value:8.3f}" for value in row)
         print(f"{n:>6} {cells} {np.median(alphas):8.0f} {lost:+6.3f}", end="")
-        print(f" {more:+6.3f} ± {se:.3f}")
+        print("".join(f"  {m:+6.3f} ± {e:.3f}" for m, e in zip(more, se, strict=True)))
 
     args.output.mkdir(parents=True, exist_ok=True)
     name = args.output / f"alpha_by_evidence_{args.key}"
@@ -149,8 +152,8 @@ def main():
                 "standard_error": error.round(4).tolist(),
                 "alpha_chosen": np.median(chosen, axis=0).round(1).tolist(),
                 "gap_to_best_fixed": gap.round(4).tolist(),
-                "gain_of_student_t": gain.round(4).tolist(),
-                "its_standard_error": gain_error.round(4).tolist(),
+                "gains_of_student_t_and_default": gain.round(4).tolist(),
+                "their_standard_errors": gain_error.round(4).tolist(),
             },
             indent=1,
         )

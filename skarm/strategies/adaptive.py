@@ -1,14 +1,14 @@
-"""The default: certain of what is predicted first, then of every direction.
+"""The default: certain of what is predicted, and of every direction.
 
 Rewards are used to rank responses to a prompt, whichever pairs may be asked. Before the
 first answer the batch that pays on real features of texts is the one that lowers the
-variance of the differences inside prompts most. After it, the one that raises the
-information about all directions most, as in Active Reward Modeling: but of the pairs
-the model is least sure of only. It is too simple for the rewards; an answer about a
-wide difference, which the criterion likes, bends it, and one about a narrow difference
-does not. Where pairs cross prompts, by far the most directions are of no use inside
-one: there the former goes on until half of them are settled, which can be read off the
-posterior. Where prompts are few, random pairs did better: see `FEW_GROUPS`.
+variance of the differences inside prompts most. After it, the one that does so and
+raises the information about all directions, as in Active Reward Modeling, in equal
+parts; and once most directions are settled, which can be read off the posterior, the
+latter alone. But only pairs that the model is least sure of are asked about. It is too
+simple for the rewards: an answer about a wide difference, which every design likes,
+bends it, and one about a narrow difference does not. Where prompts are few, random
+pairs did better: see `FEW_GROUPS`.
 """
 
 from copy import copy
@@ -28,16 +28,16 @@ from skarm.strategies.tournament import tournament_d_optimal
 __all__ = [
     "adaptive",
     "adaptive_every_pair",
+    "blended_moment",
     "settled_share",
     "tail_weight",
 ]
 
-#: From this settled share on, the information about all coefficients is what counts,
-#: in any case.
+#: From this settled share on, the information about all coefficients is what counts.
 SETTLED = 1 / 2
 #: This share of the pairs may be asked about, those that the model is least sure of.
 UNDECIDED = 1 / 2
-#: Up to `SETTLED`, where pairs across groups are offered, a difference longer than this
+#: Before that, where pairs across groups are offered, a difference longer than this
 #: multiple of the median counts for less: groups differ by more than is predicted.
 BOUND = 1.0
 #: Where so large a share of the offer is asked at once, there is little to choose.
@@ -59,17 +59,18 @@ LIGHT_TAILS = 1.2
     source="this package; `benchmarks/study_label_efficiency.py`",
 )
 def adaptive(design, n_pairs, *, rng):
-    """What "auto" is: V-optimal, then D-optimal among the pairs that are in doubt.
+    """What "auto" is: V- and D-optimal at once, among the pairs that are in doubt.
 
-    Before there is a model, and where pairs cross groups while the answers settle less
-    than half of the directions that candidates differ in, `v_optimal`: aimed at the
-    pairs inside groups, where those are known, and with ``bound=1`` where pairs cross
-    groups. Else `greedy_d_optimal`. If the query has a target, `v_optimal` for that in
-    any case. All with ``undecided=0.5``, once there is a model. Pairs far out stay
-    eligible where tails are light and no pair crosses groups. With fewer than 30 groups
-    and less than half settled, in place of these: `random`, and from 1/6 on
-    `tournament_d_optimal`, the better of two random pairs. For a batch of an eighth or
-    more of the candidates, `random` in any case. See :func:`settled_share` and
+    Before there is a model, `v_optimal`, aimed at the pairs inside groups, where those
+    are known. While the answers settle less than half of the directions that candidates
+    differ in, `v_optimal` aimed at these and at all directions in equal parts, see
+    :func:`blended_moment`; then `greedy_d_optimal`. If the query has a target,
+    `v_optimal` for that in any case. All with ``undecided=0.5``, once there is a model,
+    and with ``bound=1`` where pairs cross groups and less than half is settled. Pairs
+    far out stay eligible where tails are light and no pair crosses groups. With fewer
+    than 30 groups and less than half settled, in place of these: `random`, and from 1/6
+    on `tournament_d_optimal`, the better of two random pairs. For a batch of an eighth
+    or more of the candidates, `random` in any case. See :func:`settled_share` and
     :func:`tail_weight`.
 
     Parameters
@@ -213,16 +214,19 @@ def _rule(design, n_pairs):
     tails = f"differences far out weigh {weight:.2f} of a Gaussian's, {left_out}"
     if not design.is_cold:
         params["undecided"] = UNDECIDED
-    if _has_target(design):
-        aim, moment = "the target", None
-    elif design.is_cold or (crossing and share < SETTLED):
-        aim, moment = "what is predicted", _moment_inside_groups(design)
-    else:
-        why = f"greedy_d_optimal: {settled}; {tails}"
+    start = "no answers yet" if design.is_cold else settled
+    if share >= SETTLED and not _has_target(design):
+        why = f"greedy_d_optimal: {start}; {tails}"
         return design, greedy_d_optimal, params, why
     if crossing and share < SETTLED:
         params["bound"] = BOUND
-    start = "no answers yet" if design.is_cold else settled
+    if _has_target(design):
+        aim, moment = "the target", None
+    else:
+        aim, moment = "what is predicted", _moment_inside_groups(design)
+        if not design.is_cold:
+            aim += " and every direction"
+            moment = blended_moment(design, moment)
     why = f"v_optimal: {start}, so make {aim} sure; {tails}"
     return _aimed(design, moment), v_optimal, params, why
 
@@ -256,3 +260,30 @@ def _aimed(design, moment):
     aimed = copy(design)
     aimed.target_moment, aimed._tensors = moment, {}
     return aimed
+
+
+def blended_moment(design, moment=None):
+    """Moment to aim at for being sure of some predictions and of all directions.
+
+    Minus log tr(A M⁻¹) rises by v xᵀM⁻¹A M⁻¹x / tr(A M⁻¹) with an answer about x, and
+    log det M by v xᵀM⁻¹x, both to first order. V-optimality for A / tr(A M⁻¹) + M / d
+    is for the sum of the former and a d-th of the latter: for the mean variance of the
+    predictions times the geometric mean of those of all directions.
+
+    Parameters
+    ----------
+    design : Design
+        The precision M, (d, d), of the posterior.
+    moment : ndarray of shape (d, d), default=None
+        A; None is the target's.
+
+    Returns
+    -------
+    moment : ndarray of shape (d, d)
+        What to aim at.
+    """
+    matrix = precision(design)
+    moment = design.target_moment if moment is None else moment
+    aim = matrix.new_tensor(moment)
+    aim /= torch.linalg.solve(matrix, aim).trace().clamp_(min=1e-300)
+    return (aim + matrix / len(matrix)).cpu().numpy()
