@@ -321,7 +321,7 @@ def test_unknown_strategy_params_raise_and_name_the_known():
     pool, *_ = problem()
     message = (
         r"of 'greedy_d_optimal' may hold \['eligible', 'variance', 'nuisance', "
-        r"'exchange'\]. Got \['ridge'\]"
+        r"'exchange', 'undecided'\]. Got \['ridge'\]"
     )
     with pytest.raises(ValueError, match=message):
         query("greedy_d_optimal", pool, params={"ridge": 1.0})
