@@ -13,8 +13,8 @@ COLUMNS = (
     *("world", "strategy", "seeds", "first", "last", "area", "gain", "low", "high"),
     *("labels", "labels_low", "labels_high", "of", "seconds"),
 )
-#: A strategy that has run fewer than this share of random's seeds is not shown yet.
-SHOWN_SHARE = 1 / 5
+#: A strategy that has run on fewer seeds than this is not shown yet.
+SHOWN_SEEDS = 4
 DRAWN = ("random", "auto", "greedy_d_optimal", "v_optimal", "d_optimal", "entropy")
 
 
@@ -33,7 +33,7 @@ def compare(table, recipe=MAIN):
         ours = curves(table, world, recipe, strategy)
         base = curves(table, world, recipe, "random")
         seeds = ours.index.intersection(base.index)
-        if len(seeds) < max(2, SHOWN_SHARE * len(base)):
+        if len(seeds) < max(2, min(SHOWN_SEEDS, len(base))):
             continue
         labels = ours.columns.intersection(base.columns)
         both = ours.loc[seeds, labels].to_numpy(), base.loc[seeds, labels].to_numpy()
@@ -268,7 +268,7 @@ def plots(table, folder):
             random = curves(table, world, MAIN, "random")
             found = curves(table, world, MAIN, strategy)
             found = found.loc[found.index.isin(random.index)]
-            if len(found) < max(2, SHOWN_SHARE * len(random)):
+            if len(found) < max(2, min(SHOWN_SEEDS, len(random))):
                 continue
             # Random's curve and the paired difference to it, where seeds are fewer.
             error = found.sem()
