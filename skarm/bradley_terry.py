@@ -91,8 +91,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         instead of the Laplace posterior: each the exact fit under a Bayesian bootstrap
         of the answers, with a prior mean drawn from the prior.
     device : str, default="auto"
-        Where a network is trained and evaluated: "auto" (CUDA where there is one),
-        "cpu", "cuda:1". Linear fits run on the CPU.
+        Of a network: "auto" (CUDA where there is one), "cpu", "cuda:1".
     warm_start : bool, default=False
         Start from the previous solution; a network continues training its layers.
     verbose : bool, default=False
@@ -105,7 +104,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     coef_ : ndarray of shape (n_embedding,)
         Last layer, w.
     alpha_ : float or ndarray of shape (n_embedding,) or (n_embedding, n_embedding)
-        The prior precision used, of each coefficient, if they differ.
+        The prior precision used: of all coefficients, of each, or a matrix.
     information_ : ndarray of shape (n_embedding, n_embedding) or None
         Fisher information Σ c p (1 - p) x xᵀ of the answers at `coef_`, without the
         prior. None where n_embedding exceeds 4,096.
@@ -144,7 +143,8 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     is read, which then is made. Products of larger float32 items end in float64:
     `coef_` has the accuracy of `tol`, `information_` is within 1e-4 of itself. Time is
     O(n_items d²) a Hessian, two of them, some eight more for alpha="auto", and a dozen
-    factorisations for Student's t, O(d min(d, n_comparisons)²); with groups more.
+    factorisations for Student's t, O(d min(d, n_comparisons)²); with groups twice that,
+    and O(d²) and 25 d bytes for each item of the store, up to 32,768.
 
     Only differences of rewards are informed by answers: the level of a reward (and of
     a prompt, if no comparison crosses prompts) comes from the features alone.

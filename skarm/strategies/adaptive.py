@@ -214,6 +214,7 @@ def _rule(design, n_pairs):
     tails = f"differences far out weigh {weight:.2f} of a Gaussian's, {left_out}"
     if not design.is_cold:
         params["undecided"] = UNDECIDED
+        tails = f"the {UNDECIDED:.0%} of the pairs most in doubt are offered; {tails}"
     start = "no answers yet" if design.is_cold else settled
     if share >= SETTLED and not _has_target(design):
         why = f"greedy_d_optimal: {start}; {tails}"
