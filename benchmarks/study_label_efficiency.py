@@ -34,6 +34,7 @@ from skarm.strategies import get_strategy, get_strategy_names
 AUTO = get_strategy("auto")
 HERE = Path(__file__).resolve().parent
 KEY = ["world", "recipe", "strategy", "seed"]
+FIGURES = {"quality", "best_of", "alpha", "fit_seconds", "query_seconds"}
 
 
 def worlds_of(args):
@@ -103,7 +104,7 @@ def run(cells, table, path, args):
             )
             new = pd.DataFrame([row for found in rows for row in found])
             table = pd.concat([table, new], ignore_index=True) if len(table) else new
-            for column in ("quality", "alpha", "fit_seconds", "query_seconds"):
+            for column in FIGURES & set(table.columns):
                 table[column] = table[column].astype(np.float32)
             table.to_parquet(path.with_suffix(".part"), compression="zstd")
             path.with_suffix(".part").replace(path)

@@ -70,7 +70,10 @@ def _loop(world, recipe, strategy, seed):
         asked, y = np.vstack([asked, picked]), np.append(y, world.answer(picked))
         comparisons = Comparisons(world.items, asked, groups=world.groups)
         model, seconds = _fit(_model(recipe, seed), comparisons, y)
-        rows.append(_row(len(asked), world, model, seconds, query_seconds))
+        row = _row(len(asked), world, model, seconds, query_seconds)
+        if "best_of" in recipe:
+            row["best_of"] = float(world.best_of(model, recipe["best_of"]))
+        rows.append(row)
     return rows
 
 

@@ -57,12 +57,20 @@ RECIPES = {
         worlds=("hand", "pca", "text", "linear"),
         rounds=(100, 200, 400, 600, 800, 1000),
     ),
-    "paper protocol": dict(
+}
+
+#: The paper's protocol: so many annotations a round, so often, the first at random, of
+#: pairs of 500 prompts; also judged by the best of so many responses to a prompt.
+PAPER_BATCHES, PAPER_ROUNDS = (125, 250, 500, 1000), 4
+RECIPES |= {
+    f"paper protocol, {batch} a round": dict(
         model="paper",
-        strategies=("random", "d_optimal", "past_aware_d_optimal", "entropy"),
+        strategies=("random", "d_optimal", "past_aware_d_optimal"),
         worlds=("hand", "pca", "pca across"),
-        rounds=(125, 250, 500, 1000, 2000),
+        rounds=tuple(batch * (k + 1) for k in range(PAPER_ROUNDS)),
         n_prompts_offered=500,
         n_candidates=22_500,
-    ),
+        best_of=10,
+    )
+    for batch in PAPER_BATCHES
 }

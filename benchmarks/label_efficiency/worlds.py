@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from label_efficiency.config import REPLAY_SHARE, SALT, TEST_SHARE
 from skarm import Comparisons
 from skarm.annotators import SimulatedAnnotator
-from skarm.metrics import grouped_spearman, pairwise_accuracy
+from skarm.metrics import best_of_n, grouped_spearman, pairwise_accuracy
 from skarm.text import SentenceEmbedder, train_static_embedding
 
 __all__ = ["World", "make_world"]
@@ -29,6 +29,7 @@ class World:
     answer: object  # pairs -> y
     quality: object  # model -> float
     metric: str
+    best_of: object = None  # model, n -> that of the best of n, 0 mean, 1 best
     floor: object = None  # () -> the same world with nothing but the length to go by
     recorded: np.ndarray | None = None  # the only pairs that may be asked
     n_labels: int | None = None  # no more than this
@@ -143,6 +144,13 @@ def _rewarded(
             judged_by, model.predict(unseen), groups=test_groups
         ),
         metric="spearman",
+        best_of=lambda model, n: best_of_n(
+            judged_by,
+            model.predict(unseen),
+            groups=test_groups,
+            n_values=n,
+            normalize=True,
+        )[0],
         floor=None if length is None else floor,
     )
 
