@@ -1,5 +1,7 @@
 """From the tidy table of cells to a report: tables in Markdown, and plots."""
 
+import re
+
 import numpy as np
 import pandas as pd
 
@@ -154,7 +156,9 @@ def markdown(table, setting):
         "interval over seeds. Labels are those after which the mean curve reaches "
         "random's final quality. The first round is chosen before there is a model: by "
         "the strategy, if it needs none, else at random, and at random in the paper's "
-        "recipe.",
+        "recipe. Best of 10 is the true reward of the response that the model takes "
+        "for the best of ten to an unseen prompt, 0 being the mean of all responses to "
+        "it and 1 the best.",
         "",
         "## Set out to reach",
         "",
@@ -213,19 +217,37 @@ def markdown(table, setting):
                 f"{r.gain:+.4f} | {r.low:+.4f} … {r.high:+.4f} | {labels} |"
             )
         out.append("")
-    for recipe in sorted(set(table.recipe) - {MAIN, "length only"}):
+    for recipe in sorted(set(table.recipe) - {MAIN, "length only"}, key=_natural):
         rows = compare(table, recipe)
         if len(rows):
             out += [f"## Recipe: {recipe}", ""]
-            out += ["| world | strategy | seeds | at the end | gain | 95 % |"]
-            out += ["| --- | --- | --- | --- | --- | --- |"]
-            out += [
-                f"| {r.world} | {r.strategy} | {r.seeds} | {r.last:.3f} | "
-                f"{r.gain:+.4f} | {r.low:+.4f} … {r.high:+.4f} |"
-                for r in rows.itertuples()
-            ]
+            out += _recipe_table(rows, table[table.recipe == recipe])
             out.append("")
     return "\n".join(out) + "\n"
+
+
+def _natural(name):
+    """Numbers in a name by their size."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+
+def _recipe_table(rows, cells):
+    """Strategies of a recipe beside random; with the best of n, where that was kept."""
+    names = ["world", "strategy", "seeds", "at the end", "gain", "95 %"]
+    best = None
+    if "best_of" in cells and cells.best_of.notna().any():
+        names.append("best of 10")
+        last = cells[cells.n_labels == cells.n_labels.max()]
+        best = last.groupby(["world", "strategy"]).best_of.mean()
+    lines = [" | ".join(names), " | ".join("---" for _ in names)]
+    for r in rows.itertuples():
+        interval = f"{r.low:+.4f} … {r.high:+.4f}"
+        line = f"{r.world} | {r.strategy} | {r.seeds} | {r.last:.3f} | {r.gain:+.4f}"
+        line += f" | {interval}"
+        if best is not None:
+            line += f" | {best[r.world, r.strategy]:.3f}"
+        lines.append(line)
+    return [f"| {line} |" for line in lines]
 
 
 def _table(frame, formats):
