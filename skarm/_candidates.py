@@ -10,6 +10,8 @@ __all__ = ["MAX_CANDIDATES", "as_indices", "candidate_indices", "excluded_indice
 
 #: Pools with more candidates than this are thinned to a random subset of this size.
 MAX_CANDIDATES = 200_000
+#: With no more possible pairs than so many per candidate, each is looked up.
+FEW_CODES = 256
 
 
 def candidate_indices(pool, candidates, exclude, n_pairs, rng):
@@ -70,12 +72,21 @@ def _distinct_questions(pool, index, n_pairs, rng):
     pairs = pool.pairs if len(index) == len(pool) else pool.pairs[index]
     first, second = pairs.astype(np.int64, copy=False).T
     code = np.minimum(first, second) * pool.n_items + np.maximum(first, second)
-    ranked = np.sort(code)
-    if (ranked[1:] != ranked[:-1]).all():
+    if _are_distinct(code, pool.n_items**2):
         return index
     order = rng.permutation(len(code))
     distinct = np.sort(order[np.unique(code[order], return_index=True)[1]])
     return index[distinct] if len(distinct) >= n_pairs else index
+
+
+def _are_distinct(codes, n_codes):
+    """Whether no code below `n_codes` is there twice."""
+    if n_codes <= FEW_CODES * len(codes):  # a tenth of a sort's time, and a byte each
+        seen = np.zeros(n_codes, dtype=bool)
+        seen[codes] = True
+        return np.count_nonzero(seen) == len(codes)
+    ranked = np.sort(codes)
+    return bool((ranked[1:] != ranked[:-1]).all())
 
 
 def as_indices(index, n_pool, name):

@@ -23,7 +23,7 @@ from skarm._data.checks import (
     read_ratings,
 )
 from skarm._data.items import to_dense
-from skarm._model.choice import network_pays, side_by_side
+from skarm._model.choice import linear_head, network_pays, side_by_side
 from skarm._model.heads import fit_heads
 from skarm._model.likelihood import information
 from skarm._model.linear import MAX_DENSE, fit_linear, is_alone, prepare
@@ -47,9 +47,9 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         Σ_k c_k [log(1 + exp(s_k)) - y_k s_k] + alpha/2 ‖w‖²,  s_k = r_first - r_second
 
     which is strictly convex. With hidden layers a network is trained first; then its
-    last, bias-free layer is solved by the same exact fit on the learned embedding. A
-    network that predicts held-out comparisons no better than the linear head, by more
-    than a standard error, is dropped, and the model is that head.
+    last, bias-free layer is solved by the same exact fit on the learned embedding. One
+    that does not clearly predict held-out comparisons better than the linear model is
+    dropped, and that is what is fitted.
 
     Parameters
     ----------
@@ -275,7 +275,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         *problem, item_groups = read(self, X, y, sample_weight, groups)
         self.n_comparisons_ = len(problem[1])
         if len(self.hidden_layer_sizes):
-            fit, problem = self._fit_network(*problem, item_groups)
+            fit, problem = self._fit_network(*problem, item_groups, moment)
         else:
             problem = prepare(*problem)  # and forget what was read
             fit = self._fit_linear(*problem, moment=moment)
@@ -293,7 +293,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
             self._warn_not_converged(f"max_iter={self.max_iter} iterations")
         return self
 
-    def _fit_network(self, items, pairs, y, weights, item_groups):
+    def _fit_network(self, items, pairs, y, weights, item_groups, moment):
         """Train hidden layers, solve for the last one; keep them only if that pays."""
         canonical = canonical_comparisons(to_dense(items), pairs, y, weights)
         items, pairs, y, weights, source = canonical
@@ -305,7 +305,6 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         rng = check_random_state(self.random_state)
         item_groups = None if item_groups is None else item_groups[source]
         mask = held_out(pairs, item_groups, self.validation_fraction, rng)
-        on_items = prepare(items, pairs, y, weights) if mask.any() else None
         train = partial(
             *(train_layers, items, pairs, y, weights, mask),
             hidden_layer_sizes=tuple(self.hidden_layer_sizes),
@@ -315,25 +314,26 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
             initial=self._previous_layers(),
             progress=bool(self.verbose),
         )
-        solve = on_items and partial(self._solve, *on_items, held_out=mask)
-        at_once = on_items and is_alone(items, pairs)
-        trained, linear = side_by_side(train, solve, at_once)
-        self.hidden_coefs_ = [weight for weight, _ in trained.layers]
-        self.hidden_intercepts_ = [bias for _, bias in trained.layers]
+        answers = canonical[:4], mask
+        head = partial(linear_head, self._solve, *answers, self.prior, moment)
+        trained, linear = side_by_side(train, head, is_alone(items, pairs))
+        layers = zip(*trained.layers, strict=True)
+        self.hidden_coefs_, self.hidden_intercepts_ = map(list, layers)
         self.validation_loss_, self.n_iter_ = trained.validation_loss, trained.n_iter
         if not trained.converged:
             self._warn_not_converged(f"max_iter={self.max_iter} epochs", 4)
         embedding = self._embed(items)
-        on_embedding = prepare(embedding, pairs, y, weights)
-        if not mask.any():  # nothing speaks against the network
+        on_embedding = prepare(embedding, *canonical[1:4])
+        if linear is None:  # nothing speaks against the network
             return self._solve(*on_embedding), on_embedding
         # The last layer must not have seen the answers that judge it.
-        last = self._solve(*prepare(embedding, pairs[~mask], y[~mask], weights[~mask]))
+        last = self._solve(*prepare(embedding, *(a[~mask] for a in canonical[1:4])))
         gap = np.subtract(*(embedding @ last.coef)[pairs[mask].T])
-        if network_pays(linear.held_out_logits, gap, y[mask], weights[mask]):
+        logits, fit = linear
+        if network_pays(logits, gap, y[mask], weights[mask]):
             return self._solve(*on_embedding), on_embedding
         self.hidden_coefs_, self.hidden_intercepts_ = [], []
-        return linear, on_items
+        return fit()
 
     @cached_property
     def information_(self):

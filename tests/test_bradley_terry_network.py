@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 
 from skarm import BradleyTerryRegressor, Comparisons, bradley_terry
 from skarm._model.likelihood import BradleyTerryLoss
-from skarm._model.linear import is_alone
+from skarm._model.linear import MAX_TURNED, is_alone
 
 SMALL_NETWORK = {
     "hidden_layer_sizes": (16,),
@@ -120,9 +120,16 @@ def test_groups_are_held_out_whole(where, scope, monkeypatch):
     assert (~np.isin(seen["groups"][seen["mask"]], training)).any(axis=1).all()
 
 
-@pytest.mark.parametrize("pays", [True, False])
-def test_held_out_answers_judge_heads_that_have_not_seen_them(pays, monkeypatch):
+@pytest.mark.parametrize(
+    ("pays", "is_wide"), [(True, False), (False, False), (False, True)]
+)
+def test_held_out_answers_judge_heads_that_have_not_seen_them(
+    pays, is_wide, monkeypatch
+):
     asked, y = curved(n_pairs=300)
+    if is_wide:
+        wide = np.random.default_rng(0).standard_normal((asked.n_items, MAX_TURNED + 1))
+        asked = Comparisons(wide, asked.pairs)
     seen = {}
 
     def spy_held_out(*args):
@@ -150,14 +157,31 @@ def test_held_out_answers_judge_heads_that_have_not_seen_them(pays, monkeypatch)
     mask = seen["mask"]
     embedding = model.embed(items)
     if pays:
-        part, alpha, found = embedding, "auto", seen["network"]
-    else:
-        part, alpha, found = items, model.alpha_, seen["linear"]
-    rest = BradleyTerryRegressor(alpha=alpha, prior="normal").fit(
+        part, found, head = embedding, seen["network"], {"prior": "normal"}
+    else:  # of wide items at the alpha of all answers
+        part, found = items, seen["linear"]
+        head = {"prior": "normal", "alpha": model.alpha_} if is_wide else {}
+    rest = BradleyTerryRegressor(**head).fit(
         *(Comparisons(part, pairs[~mask]), y[~mask], weights[~mask])
     )
     expected = np.subtract(*rest.predict(part)[pairs[mask].T])
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_network_that_does_not_pay_is_the_linear_model(monkeypatch):
+    monkeypatch.setattr(bradley_terry, "network_pays", lambda *_: False)
+    rng = np.random.default_rng(0)
+    items, groups = rng.standard_normal((400, 6)), np.repeat(np.arange(50), 8)
+    items[:, :3] *= [5.0, 3.0, 2.0]
+    asked = Comparisons.random_pairs(
+        items, n_pairs=150, groups=groups, scope="within", random_state=0
+    )
+    y = (rng.logistic(size=150) < asked.differences() @ items.std(axis=0)) * 1.0
+    network = BradleyTerryRegressor(**SMALL_NETWORK).fit(asked, y)
+    linear = BradleyTerryRegressor().fit(asked, y)
+    assert np.shape(linear.alpha_) == (6, 6)  # and the groups inform its prior
+    np.testing.assert_allclose(network.alpha_, linear.alpha_, rtol=1e-3)
+    np.testing.assert_allclose(network.coef_, linear.coef_, rtol=1e-3, atol=1e-5)
 
 
 def test_threads_change_no_fit():

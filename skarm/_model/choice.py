@@ -1,17 +1,65 @@
 """Whether a network earns its place: held-out answers judge it against a linear head.
 
 Features that were learned from the answers flatter the evidence, which sees the same
-answers twice. Comparisons that were held out do not.
+answers twice. Comparisons that were held out do not. The linear head is the one that a
+model without hidden layers would have, so that to ask for a network costs no quality.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 import torch
 
+from skarm._model.linear import MAX_TURNED, prepare
 from skarm._threads import one_torch_thread
 
-__all__ = ["network_pays", "side_by_side"]
+__all__ = ["linear_head", "network_pays", "side_by_side"]
+
+#: Held-out answers also stopped the training, and so flatter the network: it must gain
+#: more than so many standard errors.
+ERRORS = 1.5
+
+
+def linear_head(solve, problem, mask, prior, moment):
+    """What a linear head says of held-out answers, and how to fit it to all of them.
+
+    Parameters
+    ----------
+    solve : callable
+        :func:`~skarm._model.linear.fit_linear`, but for alpha and the limits.
+    problem : tuple
+        Items, pairs, y and weights.
+    mask : ndarray of shape (n_pairs,), bool
+        The comparisons held out.
+    prior, moment : str, callable
+        Of such a fit; of more than `MAX_TURNED` features they would take longer than
+        the network, and the prior is normal.
+
+    Returns
+    -------
+    logits : ndarray of shape (n_held_out,)
+        Of the comparisons held out, by a fit to the others. None in place of all, if
+        there are none.
+    fit : callable
+        Returns the fit to all of them, and the problem in the form that was fitted.
+    """
+    if not mask.any():
+        return None
+    items, *answers = problem
+    as_alone = {"prior": prior, "moment": moment and cache(moment)}
+    if items.shape[1] > MAX_TURNED:
+        whole = prepare(*problem)
+        found = solve(*whole, held_out=mask)
+        return found.held_out_logits, lambda: (found, whole)
+    seen = solve(*prepare(items, *(a[~mask] for a in answers)), **as_alone)
+    logits = np.subtract(*(items @ seen.coef)[answers[0][mask].T])
+
+    def fit():
+        whole = prepare(*problem)
+        return solve(*whole, **as_alone), whole
+
+    return logits, fit
 
 
 def network_pays(linear_logits, network_logits, y, weights):
@@ -40,7 +88,7 @@ def network_pays(linear_logits, network_logits, y, weights):
     gains = losses[0] - losses[1]
     share = weights / weights.sum()
     mean = share @ gains
-    return bool(mean > np.linalg.norm(share * (gains - mean)))
+    return bool(mean > ERRORS * np.linalg.norm(share * (gains - mean)))
 
 
 def side_by_side(train, solve, at_once):
@@ -52,8 +100,7 @@ def side_by_side(train, solve, at_once):
     Parameters
     ----------
     train, solve : callable
-        Without arguments, independent; `train` keeps the calling thread. `solve` may be
-        None.
+        Without arguments, independent; `train` keeps the calling thread.
     at_once : bool
         Whether they may take a thread each.
 
@@ -63,7 +110,7 @@ def side_by_side(train, solve, at_once):
         What they return.
     """
     if not at_once or torch.get_num_threads() == 1:
-        return train(), solve and solve()
+        return train(), solve()
     with one_torch_thread(), ThreadPoolExecutor(1) as pool:
         linear = pool.submit(solve)
         return train(), linear.result()

@@ -160,8 +160,7 @@ def fit_linear(
 
 def is_alone(items, pairs):
     """Whether a fit takes one thread, and long enough to be worth another beside it."""
-    is_small = items.size <= LARGE
-    return is_small and _in_dual(items, pairs) and len(pairs) >= COSTLY
+    return items.size <= LARGE and len(pairs) >= COSTLY
 
 
 def _fit(items, pairs, y, weights, alpha, tol, max_iter, coef_init, held_out=None):

@@ -4,6 +4,7 @@ from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 __all__ = [
     "Picks",
@@ -186,7 +187,7 @@ def top_n(design, utilities, n_pairs, rng):
 def _largest(values, n, rng):
     """Positions of the n largest values, in order, without sorting all of them."""
     if n < len(values):
-        last = np.partition(values, len(values) - n)[len(values) - n]
+        last = torch.as_tensor(values).topk(n, sorted=False).values.min().item()
         above, ties = np.flatnonzero(values > last), np.flatnonzero(values == last)
         chosen = np.concatenate([above, rng.permutation(ties)[: n - len(above)]])
     else:
