@@ -27,7 +27,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from label_efficiency import report
 from label_efficiency.cells import CEILING, run_cell
-from label_efficiency.config import CEILING_SEEDS, HALVES, QUICK, RECIPES, SEEDS, WORLDS
+from label_efficiency.config import HALVES, QUICK, RECIPES, SEEDS, WORLDS
 
 from skarm.strategies import get_strategy, get_strategy_names
 
@@ -70,8 +70,6 @@ def cells_of(args):
         else:
             names = [name for name in names if name == "random" or name in wanted]
         for world, strategy in product(worlds, names):
-            if strategy == CEILING and seed >= CEILING_SEEDS:
-                continue
             if args.own_worlds or world in recipe.get("worlds", worlds):
                 cells.append(
                     (world, worlds[world], recipe_name, recipe, strategy, seed)
