@@ -10,8 +10,9 @@ __all__ = ["MAX_CANDIDATES", "as_indices", "candidate_indices", "excluded_indice
 
 #: Pools with more candidates than this are thinned to a random subset of this size.
 MAX_CANDIDATES = 200_000
-#: With no more possible pairs than so many per candidate, each is looked up.
-FEW_CODES = 256
+#: With no more possible pairs than so many per candidate, nor than so many in all,
+#: each is looked up.
+FEW_CODES, MAX_CODES = 256, 2**25
 
 
 def candidate_indices(pool, candidates, exclude, n_pairs, rng):
@@ -81,7 +82,7 @@ def _distinct_questions(pool, index, n_pairs, rng):
 
 def _are_distinct(codes, n_codes):
     """Whether no code below `n_codes` is there twice."""
-    if n_codes <= FEW_CODES * len(codes):  # a tenth of a sort's time, and a byte each
+    if n_codes <= min(FEW_CODES * len(codes), MAX_CODES):  # a byte each
         seen = np.zeros(n_codes, dtype=bool)
         seen[codes] = True
         return np.count_nonzero(seen) == len(codes)

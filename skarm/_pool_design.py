@@ -83,6 +83,17 @@ def make_design(
             return rewards.cpu().numpy()  # no second forward pass
         return column_or_1d(_map_blocks(executor, estimator.predict, chosen.items))
 
+    def embedded(name, comparisons):
+        """What a user passed after the item steps, and its items' embedding."""
+        comparisons = transformed(comparisons)
+        phi, n_expected = embed(comparisons.items), design.embedding.shape[1]
+        if phi.shape[1] != n_expected:
+            raise ValueError(
+                f"{name} must hold items like the pool's, of {n_expected} features. "
+                f"Got {phi.shape[1]}."
+            )
+        return comparisons, phi
+
     @cache
     def asked():
         """Items through the network, and pairs, of the comparisons already asked."""
@@ -91,14 +102,14 @@ def make_design(
             rows = _rows(comparisons, candidates, chosen)
             if rows is not None:
                 return None, design.embedding, rows
-        comparisons = transformed(comparisons)
-        return comparisons.items, embed(comparisons.items), comparisons.pairs
+        comparisons, phi = embedded("past", comparisons)
+        return comparisons.items, phi, comparisons.pairs
 
     @cache
     def aimed():
         """The same of the target."""
-        comparisons = transformed(_as_pairs(target))
-        return comparisons.items, embed(comparisons.items), _some_pairs(comparisons)
+        comparisons, phi = embedded("target", _as_pairs(target))
+        return comparisons.items, phi, _some_pairs(comparisons)
 
     def information(items, phi, pairs):
         """Σ v x xᵀ."""
@@ -226,9 +237,13 @@ def _own_information(estimator, n_embedding):
 
 def _as_pairs(target):
     """A target as comparisons: every pair of it, if it is items."""
-    if is_comparisons(target):
-        return check_some_pairs(target)
-    return check_some_pairs(Comparisons.all_pairs(target))
+    pairs = target if is_comparisons(target) else Comparisons.all_pairs(target)
+    if not len(pairs):
+        raise ValueError(
+            "target must be comparisons, at least one, or two items or more. Got "
+            f"{pairs!r}."
+        )
+    return check_some_pairs(pairs)
 
 
 def _some_pairs(comparisons):

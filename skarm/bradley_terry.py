@@ -49,7 +49,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     which is strictly convex. With hidden layers a network is trained first; then its
     last, bias-free layer is solved by the same exact fit on the learned embedding. One
     that does not clearly predict held-out comparisons better than the linear model is
-    dropped, and that is what is fitted.
+    dropped for that (with a normal prior on more than 1,024 features).
 
     Parameters
     ----------
@@ -265,16 +265,16 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
             disagree, or items are not finite numbers.
         """
         self._validate_params()
-        if any(int(n) != n or n < 1 for n in self.hidden_layer_sizes):
+        sizes = self.hidden_layer_sizes
+        if not all(isinstance(n, Integral) and n > 0 for n in sizes):
             raise ValueError(
-                "hidden_layer_sizes must hold positive integers. "
-                f"Got {self.hidden_layer_sizes!r}."
+                f"hidden_layer_sizes must hold positive integers. Got {sizes!r}."
             )
         moment = None if groups is not None else moment_of(X)
         read = read_comparisons if is_comparisons(X) else read_ratings
         *problem, item_groups = read(self, X, y, sample_weight, groups)
         self.n_comparisons_ = len(problem[1])
-        if len(self.hidden_layer_sizes):
+        if len(sizes):
             fit, problem = self._fit_network(*problem, item_groups, moment)
         else:
             problem = prepare(*problem)  # and forget what was read

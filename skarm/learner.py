@@ -20,6 +20,7 @@ from skarm._candidates import excluded_indices
 from skarm._data.checks import (
     HasMethods,
     Interval,
+    check_n_pairs,
     check_outcomes,
     check_some_pairs,
 )
@@ -168,7 +169,7 @@ class ActiveRewardLearner(
             As for :meth:`ActiveComparisonSampler.query`.
         """
         self._validate_params()
-        pool = check_some_pairs(X_pool)
+        pool, n_pairs = check_some_pairs(X_pool), check_n_pairs(n_pairs)
         n_asked = len(getattr(self, "y_", ()))
         if self.budget is not None and n_asked + n_pairs > self.budget:
             raise PoolExhaustedError(
@@ -446,9 +447,10 @@ class ActiveRewardLearner(
 
     def _fit_item_steps(self, comparisons):
         """Fit what comes before the reward model, once, without answers."""
-        self.item_steps_ = None
+        steps = None
         if isinstance(self.estimator, Pipeline) and len(self.estimator) > 1:
-            self.item_steps_ = clone(self.estimator[:-1]).fit(comparisons)
+            steps = clone(self.estimator[:-1]).fit(comparisons)
+        self.item_steps_ = steps  # not before they are fitted
 
     def _assemble(self):
         if self.item_steps_ is None:

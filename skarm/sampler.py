@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skarm import _candidates
-from skarm._data.checks import Interval, check_some_pairs
+from skarm._data.checks import Interval, check_n_pairs, check_some_pairs
 from skarm._pool_design import make_design
 from skarm.exceptions import PoolExhaustedError
 from skarm.strategies import EVERY_PAIR, Picks, Selection, get_strategy
@@ -170,9 +170,7 @@ class ActiveComparisonSampler(BaseEstimator):
         strategy = get_strategy(self.strategy)
         params = self._check_strategy_params(strategy)
         pool = check_some_pairs(X_pool)
-        if not isinstance(n_pairs, Integral) or n_pairs < 1:
-            raise ValueError(f"n_pairs must be a positive integer. Got {n_pairs!r}.")
-        n_pairs = int(n_pairs)
+        n_pairs = check_n_pairs(n_pairs)
         if self.max_pairs_per_group is not None and pool.groups is None:
             raise ValueError(
                 "max_pairs_per_group needs the groups of the items. Got a pool without "

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.preprocessing import StandardScaler
@@ -120,6 +121,11 @@ def test_budget_is_an_end(world):
     assert len(learner.query(world[0], n_pairs=10)[0]) == 10
 
 
+def test_n_pairs_is_checked_before_the_budget(world):
+    with pytest.raises(ValueError, match="n_pairs must be a positive integer"):
+        make_learner(budget=10).query(world[0], n_pairs="5")
+
+
 def test_small_pool_is_exhausted_with_an_error():
     learner = ActiveRewardLearner(BradleyTerryRegressor(), ActiveComparisonSampler())
     pool = Comparisons.all_pairs(np.eye(3))
@@ -162,6 +168,19 @@ def test_item_steps_are_fitted_once_on_the_first_pool(world):
     assert learner.item_steps_ is steps
     scaler = steps[-1].transformer_
     assert np.allclose(scaler.mean_, world[0].items.mean(axis=0))
+
+
+def test_item_steps_that_could_not_be_fitted_are_not_forgotten(world):
+    X = np.random.default_rng(0).standard_normal((60, 40))
+    learner = make_learner().set_params(estimator__items__transformer=PCA(10))
+    few = Comparisons.all_pairs(X[:5])
+    with pytest.raises(ValueError, match="n_components=10"):
+        learner.query(few, n_pairs=2)
+    with pytest.raises(ValueError, match="n_components=10"):
+        learner.teach(few[:4], [0, 1, 0, 1])
+    assert not hasattr(learner, "asked_")
+    asked = Comparisons.all_pairs(X)[:20]
+    assert learner.teach(asked, np.arange(20) % 2).model_.n_features_in_ == 10
 
 
 def test_replay_uses_only_asked_answers_within_the_budget(world):

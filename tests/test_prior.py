@@ -3,7 +3,9 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import sparse
 from scipy.special import expit
 
 from skarm import BradleyTerryRegressor, Comparisons
@@ -73,6 +75,57 @@ def test_of_very_many_items_whole_groups_are_enough(monkeypatch):
     some = groups % 4 == 0
     expected = within_moment(items[some], groups[some])
     np.testing.assert_allclose(within_moment(items, groups), expected)
+
+
+def test_items_alone_in_their_group_do_not_crowd_out_the_others(monkeypatch):
+    rng = np.random.default_rng(3)
+    items = rng.standard_normal((300, 2))
+    groups = np.r_[2 * np.arange(200), np.repeat(2 * np.arange(25) + 1, 4)]
+    monkeypatch.setattr(prior, "MAX_ITEMS", 150)
+    expected = within_moment(items[200:], groups[200:])
+    np.testing.assert_allclose(within_moment(items, groups), expected)
+
+
+@pytest.mark.parametrize("n_groups", [1, 3])
+def test_no_more_items_are_looked_at_where_groups_are_vast(n_groups, monkeypatch):
+    rng = np.random.default_rng(4)
+    items = rng.standard_normal((6000, 2)) * [1, 3]
+    seen, as_floats = [], prior._as_floats
+    monkeypatch.setattr(prior, "_as_floats", lambda x: seen.append(x) or as_floats(x))
+    monkeypatch.setattr(prior, "MAX_ITEMS", 1000)
+    moment = within_moment(items, np.arange(6000) % n_groups)
+    assert len(seen[0]) <= 2000
+    np.testing.assert_allclose(moment, np.diag([2, 18]), atol=1.5)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("odd", [[np.inf, -np.inf, 0], [1e200, 0, 0]])
+def test_an_odd_item_that_nobody_asked_about_spoils_no_fit(odd):
+    rng = np.random.default_rng(5)
+    items, groups = rng.standard_normal((40, 3)), np.arange(41) // 4
+    pairs = np.arange(40).reshape(-1, 2)
+    asked = Comparisons(np.vstack([items, [odd]]), pairs, groups=np.minimum(groups, 9))
+    model = BradleyTerryRegressor().fit(asked, np.arange(20) % 2)
+    assert np.isfinite(model.coef_).all()
+
+
+@pytest.mark.parametrize("hidden", [(), (4,)])
+@pytest.mark.parametrize("kind", ["sparse", "frame"])
+def test_items_of_any_kind_have_a_moment(kind, hidden):
+    rng = np.random.default_rng(6)
+    items, groups = rng.standard_normal((42, 3)), np.arange(42) // 6
+    expected = within_moment(items[:40], groups[:40])
+    if kind == "sparse":
+        store = sparse.csr_matrix(np.vstack([items[:40], np.full((2, 3), np.nan)]))
+    else:
+        store = pd.DataFrame(items, columns=list("abc")).astype("Float64")
+        store.iloc[40:, 0] = pd.NA
+    np.testing.assert_allclose(within_moment(store, groups), expected)
+    pairs = np.arange(36).reshape(-1, 2)
+    asked = Comparisons(store, pairs, groups=groups)
+    model = BradleyTerryRegressor(hidden_layer_sizes=hidden, random_state=0)
+    model.fit(asked, np.arange(18) % 2)
+    assert np.isfinite(model.coef_).all()
 
 
 # -------------------------------------------------------------------------- its roots

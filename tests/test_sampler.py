@@ -360,6 +360,32 @@ def test_n_pairs_must_be_a_positive_integer(n_pairs):
         query("random", pool, n_pairs)
 
 
+@pytest.mark.parametrize("name", ["past", "target"])
+def test_what_has_other_features_than_the_pool_raises(name):
+    pool = problem()[0]
+    narrow = Comparisons(np.eye(2), [[0, 1]])
+    with pytest.raises(ValueError, match=rf"{name} must hold items like the pool's"):
+        query("v_optimal", pool, **{name: narrow})
+
+
+def test_a_target_of_one_item_raises():
+    pool = problem()[0]
+    with pytest.raises(ValueError, match="target must be comparisons, at least one"):
+        query("v_optimal", pool, target=np.ones((1, pool.items.shape[1])))
+
+
+@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize("strategy", get_strategy_names())
+def test_pairs_that_do_not_differ_may_be_offered(strategy, warm):
+    distinct = np.random.default_rng(0).standard_normal((20, 5))
+    items, groups = np.repeat(distinct, 4, axis=0), np.arange(80) // 4
+    pool = Comparisons.all_pairs(items, groups=groups, scope="within")
+    asked = Comparisons.random_pairs(items, 30, random_state=0)
+    model = BradleyTerryRegressor().fit(asked, np.arange(30) % 2) if warm else None
+    picks = query(strategy, pool, 5, estimator=model)
+    assert len(set(picks.tolist())) == 5
+
+
 def test_n_pairs_may_be_a_numpy_integer():
     pool, *_ = problem()
     assert len(query("greedy_d_optimal", pool, np.int64(3))) == 3

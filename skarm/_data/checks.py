@@ -1,5 +1,7 @@
 """What users pass as X and y, checked and brought to one form."""
 
+from numbers import Integral
+
 import numpy as np
 from scipy import sparse
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -16,6 +18,7 @@ __all__ = [
     "StrOptions",
     "check_comparisons",
     "check_item_features",
+    "check_n_pairs",
     "check_numeric",
     "check_outcomes",
     "check_some_pairs",
@@ -143,6 +146,13 @@ def check_comparisons(X):
     if isinstance(X, Comparisons):
         return X
     return Comparisons.from_array(X)
+
+
+def check_n_pairs(n_pairs):
+    """A number of pairs to choose as int; ValueError unless it is 1 or more."""
+    if not isinstance(n_pairs, Integral) or n_pairs < 1:
+        raise ValueError(f"n_pairs must be a positive integer. Got {n_pairs!r}.")
+    return int(n_pairs)
 
 
 def check_outcomes(y, n_pairs):

@@ -2,7 +2,8 @@
 
 Features that were learned from the answers flatter the evidence, which sees the same
 answers twice. Comparisons that were held out do not. The linear head is the one that a
-model without hidden layers would have, so that to ask for a network costs no quality.
+model without hidden layers would have, so that to ask for a network costs little, but
+for its prior where features are many.
 """
 
 from concurrent.futures import ThreadPoolExecutor

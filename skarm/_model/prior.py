@@ -18,6 +18,8 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import eigh
 
+from skarm._data.items import to_dense
+
 __all__ = ["as_matrix", "mean_variance", "moment_of", "roots", "within_moment"]
 
 #: Of more items than this, whole groups at even distances are enough to know A.
@@ -35,7 +37,7 @@ def within_moment(items, groups, shrink=False):
 
     Parameters
     ----------
-    items : array-like of shape (n_items, d)
+    items : ndarray, sparse matrix or DataFrame of shape (n_items, d)
         Features; an item that is not finite is left out.
     groups : ndarray of shape (n_items,)
         Group of each item.
@@ -45,18 +47,19 @@ def within_moment(items, groups, shrink=False):
     Returns
     -------
     moment : ndarray of shape (d, d) or None
-        None where no group has two items, or all have two equal ones.
+        None where no group has two items, or all have two equal ones, or it overflows.
 
     Notes
     -----
-    For up to 32,768 items O(n_items d²) time, and some 25 n_items d bytes.
+    For up to 32,768 items O(n_items d²) time, and some 25 n_items d bytes; of more,
+    about so many are looked at.
     """
     groups = np.unique(groups, return_inverse=True)[1].reshape(-1)
-    if len(groups) > MAX_ITEMS:
-        keep = np.flatnonzero(groups % -(-len(groups) // MAX_ITEMS) == 0)
+    keep = _some_in_company(groups)
+    if len(keep) < len(groups):
         items, groups = _rows(items, keep), groups[keep]
-    items = np.asarray(items, dtype=np.float64)
-    finite = np.isfinite(items.sum(axis=1))
+    items = _as_floats(items)
+    finite = np.isfinite(items).all(axis=1)
     if not finite.all():
         items, groups = items[finite], groups[finite]
     sizes = np.bincount(groups)
@@ -67,10 +70,11 @@ def within_moment(items, groups, shrink=False):
         (np.ones(len(groups)), groups, np.arange(len(groups) + 1)),
         shape=(len(groups), len(sizes)),
     )
-    means = (member.T @ items) / np.maximum(sizes, 1)[:, None]
-    scaled = (items - means[groups]) * np.sqrt(sizes[groups, None] / n_pairs)
-    moment = scaled.T @ scaled
-    if not moment.any():
+    with np.errstate(over="ignore", invalid="ignore"):
+        means = (member.T @ items) / np.maximum(sizes, 1)[:, None]
+        scaled = (items - means[groups]) * np.sqrt(sizes[groups, None] / n_pairs)
+        moment = scaled.T @ scaled
+    if not moment.any() or not np.isfinite(moment).all():
         return None
     if shrink:
         n_independent = (np.maximum(sizes, 1) - 1).sum()
@@ -153,5 +157,27 @@ def mean_variance(alpha):
     return float(np.mean(inverse))
 
 
+def _some_in_company(groups):
+    """Rows of groups of two and more, thinned to about `MAX_ITEMS` if there are more.
+
+    First whole groups at even distances, then every so manieth item of each.
+    """
+    sizes = np.bincount(groups)
+    rank = np.cumsum(sizes > 1) - 1  # of the groups that have a pair
+    keep = np.flatnonzero(sizes[groups] > 1)
+    if len(keep) > MAX_ITEMS:
+        keep = keep[rank[groups[keep]] % -(-len(keep) // MAX_ITEMS) == 0]
+    if len(keep) > 2 * MAX_ITEMS:  # a few are most of all
+        keep = keep[np.argsort(groups[keep], kind="stable")]
+        keep = np.sort(keep[:: -(-len(keep) // MAX_ITEMS)])
+    return keep
+
+
 def _rows(items, keep):
     return items.iloc[keep] if hasattr(items, "iloc") else items[keep]
+
+
+def _as_floats(items):
+    if hasattr(items, "iloc"):  # pandas alone knows its own missing values
+        return items.to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.asarray(to_dense(items), dtype=np.float64)

@@ -158,8 +158,8 @@ def top_n(design, utilities, n_pairs, rng):
     ----------
     design : Design
         The candidates; utilities are divided by their costs, and caps are kept.
-    utilities : ndarray of shape (n_candidates,)
-        Finite; not negative where there are costs.
+    utilities : array-like of shape (n_candidates,)
+        Numbers; not negative where there are costs.
     n_pairs : int
         How many; at most n_candidates.
     rng : RandomState
@@ -169,7 +169,19 @@ def top_n(design, utilities, n_pairs, rng):
     -------
     picks : Picks
         Best first; fewer than `n_pairs` only if the caps leave no other.
+
+    Raises
+    ------
+    ValueError
+        If a utility is NaN.
     """
+    utilities = np.array(utilities, dtype=np.float64)
+    if np.isnan(utilities).any():
+        raise ValueError(
+            "utilities must be numbers, one per candidate. Got NaN for "
+            f"{np.isnan(utilities).sum()} of {len(utilities)} candidates. Give a pair "
+            "that must not be picked the utility -inf."
+        )
     worth = utilities if design.costs is None else utilities / design.costs
     if not design.caps:
         chosen = _largest(worth, n_pairs, rng)
@@ -292,7 +304,8 @@ def bulk(design, n_pairs, eligible):
         If `eligible` is neither a share nor "auto".
     """
     automatic = isinstance(eligible, str) and eligible == "auto"
-    if not automatic and (isinstance(eligible, str) or not 0 < eligible <= 1):
+    is_number = isinstance(eligible, Real)
+    if not automatic and (not is_number or not 0 < eligible <= 1):
         raise ValueError(
             "eligible must lie in (0, 1], the share of candidates that may be picked, "
             f"or be 'auto'. Got {eligible!r}."

@@ -55,6 +55,23 @@ def test_top_n_of_all_is_a_permutation():
     assert sorted(picks.positions) == list(range(9))
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int64", ">f8", "longdouble"])
+def test_top_n_takes_numbers_of_any_kind(dtype):
+    utilities = np.arange(100).astype(dtype)[::-1]
+    utilities.flags.writeable = False
+    for design in (design_of(0), capped := design_of(0)):
+        capped.max_pairs_per_item = 50  # the other way to rank
+        picks = top_n(design, utilities, 3, np.random.RandomState(0))
+        np.testing.assert_array_equal(picks.positions, [0, 1, 2])
+
+
+def test_top_n_of_nan_raises():
+    utilities = np.r_[np.nan, np.zeros(99)]
+    with pytest.raises(ValueError, match=r"Got NaN for 1 of 100 candidates\. Give"):
+        top_n(design_of(0), utilities, 3, np.random.RandomState(0))
+
+
 # ------------------------------------------------------------------------- eligibility
 
 
