@@ -17,9 +17,11 @@ from skarm._threads import one_torch_thread
 
 __all__ = ["linear_head", "network_pays", "side_by_side"]
 
-#: Held-out answers also stopped the training, and so flatter the network: it must gain
-#: more than so many standard errors.
+#: A network must gain more than so many standard errors: the answers that judge it also
+#: stopped its training, and flatter it,
 ERRORS = 1.5
+#: the more the fewer they are; with so many it takes √2 as much.
+FEW = 30
 
 
 def linear_head(solve, problem, mask, prior, moment):
@@ -66,8 +68,8 @@ def linear_head(solve, problem, mask, prior, moment):
 def network_pays(linear_logits, network_logits, y, weights):
     """Whether a learned embedding predicts held-out answers clearly better than items.
 
-    The simpler stays unless the mean gain in log-likelihood exceeds its standard error,
-    because a few held-out answers tell a small gain from luck badly.
+    The simpler stays unless the mean gain in log-likelihood clearly exceeds its
+    standard error, because a few held-out answers tell a small gain from luck badly.
 
     Parameters
     ----------
@@ -89,7 +91,9 @@ def network_pays(linear_logits, network_logits, y, weights):
     gains = losses[0] - losses[1]
     share = weights / weights.sum()
     mean = share @ gains
-    return bool(mean > ERRORS * np.linalg.norm(share * (gains - mean)))
+    n_effective = 1 / (share @ share)
+    errors = ERRORS * np.sqrt(1 + FEW / n_effective)
+    return bool(mean > errors * np.linalg.norm(share * (gains - mean)))
 
 
 def side_by_side(train, solve, at_once):
