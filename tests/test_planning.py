@@ -5,7 +5,12 @@ import re
 import numpy as np
 import pytest
 
-from skarm import ActiveComparisonSampler, BradleyTerryRegressor, Comparisons
+from skarm import (
+    ActiveComparisonSampler,
+    BradleyTerryRegressor,
+    Comparisons,
+    _candidates,
+)
 from skarm._candidates import MAX_CANDIDATES
 from skarm.exceptions import PoolExhaustedError
 from skarm.strategies import Selection, get_strategy, get_strategy_names
@@ -149,7 +154,9 @@ def test_a_callable_that_breaks_the_caps_is_told(world):
     assert counts(pool[sampler.query(pool, n_pairs=20)].pairs).max() == 1
 
 
-def test_a_question_that_is_listed_twice_is_asked_once(world):
+@pytest.mark.parametrize("n_codes", [0, 2**25])  # by sorting, and by looking up
+def test_a_question_that_is_listed_twice_is_asked_once(world, n_codes, monkeypatch):
+    monkeypatch.setattr(_candidates, "MAX_CODES", n_codes)
     pool, model = world
     twice = np.vstack([pool.pairs[:30], pool.pairs[:30, ::-1]])
     listed = Comparisons(pool.items, twice)
