@@ -180,7 +180,7 @@ def top_n(design, utilities, n_pairs, rng):
         raise ValueError(
             "utilities must be numbers, one per candidate. Got NaN for "
             f"{np.isnan(utilities).sum()} of {len(utilities)} candidates. Give a pair "
-            "that must not be picked the utility -inf."
+            "that is to come last the utility -inf."
         )
     worth = utilities if design.costs is None else utilities / design.costs
     if not design.caps:
