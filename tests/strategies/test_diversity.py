@@ -352,10 +352,9 @@ def test_where_p_is_a_half_the_nearer_of_both_gradients_counts():
 # --------------------------------------------------------------------------------- all
 
 
-@pytest.mark.parametrize("rule", [coreset, k_center, badge])
+# Not coreset, which draws every pair by its own sensitivity.
+@pytest.mark.parametrize("rule", [k_center, badge])
 def test_copies_fill_a_batch_only_when_nothing_else_is_left(rule):
-    if rule is coreset:
-        pytest.skip("draws every pair by its own sensitivity")
     x = np.repeat(np.random.default_rng(0).standard_normal((6, 3)), 4, axis=0)
     for seed in range(5):
         picks = rule(design_of(x, x[:, 0]), 24, rng=rng_of(seed)).positions
