@@ -10,7 +10,7 @@ O(n_pairs d); memory O(n_items d + chunk) beyond the inputs.
 """
 
 from contextlib import nullcontext
-from math import log1p
+from math import inf, log1p
 
 import numpy as np
 import torch
@@ -266,7 +266,7 @@ def greedy_v(
     Notes
     -----
     Memory in bytes beyond the inputs, for float64 and N candidates: ``8 (2 n_items d +
-    8 N) + 24 CHUNK_NUMBERS``.
+    14 N)`` and a chunk.
     """
     rule = VGains(embedding, first, second, weights, matrix, target)
     return greedy(rule, n_pairs, costs, close, progress)
@@ -312,8 +312,8 @@ class Gains:
         """The best open candidate, and the rise that it brings; None if none is."""
         gain = self.gains()
         worth = gain if self.costs is None else self.rise(gain) / self.costs
-        best, pick = worth.masked_fill_(self.closed, -1.0).max(dim=0)
-        if best < 0:
+        best, pick = worth.masked_fill_(self.closed, -inf).max(dim=0)
+        if best == -inf:
             return None, 0.0
         return pick.item(), self.rise(gain[pick].clamp(min=0)).item()
 
@@ -326,7 +326,7 @@ class DGains(Gains):
         self.matrix = matrix.double().clone()
         self.first, self.second = first.int(), second.int()  # half the traffic
         self.worth = torch.empty_like(self.weights)
-        self.buffer = torch.empty_like(self.weights)
+        self.buffer, self.ends = torch.empty(2, len(self.weights)).to(self.weights)
         self.refactor(lengths)
 
     def refactor(self, lengths=None):
@@ -367,9 +367,13 @@ class DGains(Gains):
 
     def along(self, z, out):
         """Each xᵀ z."""
-        values = self.embedding @ z
+        return self.between(self.embedding @ z, out)
+
+    def between(self, values, out):
+        """values[first] - values[second], of a value per item."""
         torch.index_select(values, 0, self.first, out=out)
-        return out.sub_(values.index_select(0, self.second))
+        torch.index_select(values, 0, self.second, out=self.ends)
+        return out.sub_(self.ends)
 
 
 class ShortDGains(DGains):
@@ -420,8 +424,12 @@ class VGains(DGains):
 
     def __init__(self, embedding, first, second, weights, matrix, target):
         self.target = target.double()
+        self.certainty = weights.double().reciprocal()  # 1 / w, or ∞
+        self.turned = embedding.double().T.contiguous()  # two products at once: faster
+        self.graph = None
+        if not embedding.is_cuda and len(first):
+            self.graph = PairGraph(first, second, len(embedding))
         super().__init__(embedding, first, second, weights, matrix)
-        self.second_buffer = torch.empty_like(self.weights)
 
     def refactor(self, lengths=None):
         lower = factor(self.matrix)
@@ -431,26 +439,25 @@ class VGains(DGains):
         beta, axes = torch.linalg.eigh((half + half.T) / 2)
         # where M is I and A is diag(β)
         to_u = torch.linalg.solve_triangular(lower.T, axes, upper=True)
-        sides = torch.stack([torch.ones_like(beta), beta.clamp_(min=0)], dim=1)
         u = self.embedding @ to_u
-        both, start = u.new_empty(len(self.first), 2), 0  # as in squared_lengths
-        for x in differences(u, self.first, self.second):
-            stop = start + len(x)
-            torch.mm(x.square_(), sides, out=both[start:stop])
-            start = stop
-        self.a, self.b = both.T.contiguous()
+        u -= u.mean(dim=0)
+        pairs = self.first, self.second, self.graph
+        self.a = squared_distances(u, *pairs)
+        self.b = squared_distances(u.mul_(beta.clamp_(min=0).sqrt_()), *pairs)
 
     def gains(self):
-        torch.mul(self.weights, self.a, out=self.buffer).add_(1)
-        return torch.mul(self.weights, self.b, out=self.worth).div_(self.buffer)
+        torch.add(self.certainty, self.a, out=self.worth)
+        return torch.div(self.b, self.worth, out=self.worth)
 
     def rise(self, gain):
         return gain
 
     def update(self, u, sign):
-        image = self.target @ u
-        super().update(u, sign)
-        across = self.along(self.inverse @ image, self.second_buffer)
         # with s = xᵀu and t = xᵀPAu, b rises by s ((uᵀAu) s - 2 sign t)
-        across.mul_(-2 * sign).add_(self.buffer, alpha=(u @ image).item())
-        self.b.addcmul_(self.buffer, across).clamp_(min=0)
+        image = self.target @ u
+        v = (u @ image) * u - 2 * sign * (self.inverse @ image)
+        values = torch.stack([u, v]) @ self.turned
+        along = self.between(values[0], self.buffer)
+        across = self.between(values[1], self.worth)
+        self.a.addcmul_(along, along, value=-sign)
+        self.b.addcmul_(along, across)
