@@ -72,8 +72,9 @@ def _distinct_questions(pool, index, n_pairs, rng):
     """One random copy of each question, if that leaves enough."""
     pairs = pool.pairs if len(index) == len(pool) else pool.pairs[index]
     first, second = pairs.astype(np.int64, copy=False).T
-    code = np.minimum(first, second) * pool.n_items + np.maximum(first, second)
-    if _are_distinct(code, pool.n_items**2):
+    lesser, greater = np.minimum(first, second), np.maximum(first, second)
+    code = (greater * (greater + 1) >> 1) + lesser
+    if _are_distinct(code, pool.n_items * (pool.n_items + 1) // 2):
         return index
     order = rng.permutation(len(code))
     distinct = np.sort(order[np.unique(code[order], return_index=True)[1]])

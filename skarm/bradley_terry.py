@@ -16,6 +16,7 @@ from skarm._data.checks import (
     StrOptions,
     check_comparisons,
     check_item_features,
+    check_numeric,
     check_outcomes,
     implied_comparisons,
     is_comparisons,
@@ -406,7 +407,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         if is_comparisons(X):
             comparisons = check_comparisons(X).compact()
             X, pairs = comparisons.items, comparisons.pairs
-        embedding = self._embed(check_item_features(self, X))
+        embedding = self._embed(check_item_features(self, X, later=self.hidden_coefs_))
         rewards = np.asarray(embedding @ self.coef_)
         prediction = rewards if pairs is None else expit(np.subtract(*rewards[pairs.T]))
         if not return_std:
@@ -437,9 +438,8 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
             As for :meth:`predict`.
         """
         check_is_fitted(self)
-        return to_dense(self._embed(check_item_features(self, X))).astype(
-            np.float64, copy=False
-        )
+        phi = self._embed(check_item_features(self, X, later=self.hidden_coefs_))
+        return to_dense(phi).astype(np.float64, copy=False)
 
     def posterior(self):
         """The Laplace posterior of the last layer.
@@ -485,16 +485,16 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
             return pairwise_accuracy(y, self.predict(X), sample_weight=sample_weight)
         rewards = self.predict(X)
         check_consistent_length(rewards, y, sample_weight)
-        if sample_weight is not None:
-            sample_weight = np.asarray(sample_weight, dtype=np.float64)
-        ratings = np.asarray(y, dtype=np.float64)
-        pairs, weights = implied_comparisons(ratings, None, sample_weight)
+        pairs, weights = implied_comparisons(y, None, sample_weight)
         prediction = expit(rewards[pairs[:, 0]] - rewards[pairs[:, 1]])
         return pairwise_accuracy(np.ones(len(pairs)), prediction, sample_weight=weights)
 
     def _embed(self, items):
-        """Embedding of checked items: themselves, or the hidden layers' output."""
+        """Embedding of items: themselves, or the hidden layers' output."""
         if not self.hidden_coefs_:
             return items
         layers = self.hidden_coefs_, self.hidden_intercepts_
-        return embed_arrays(to_dense(items), *layers, self.activation, self.device)
+        phi = embed_arrays(to_dense(items), *layers, self.activation, self.device)
+        if not np.isfinite(phi.sum()):
+            check_numeric(items, type(self).__name__)
+        return phi

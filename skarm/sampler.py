@@ -297,7 +297,7 @@ def _pick(design, strategy, n_pairs, rng, params):
         positions.ndim == 1
         and n_least <= len(positions) <= n_pairs
         and positions.dtype.kind in "iu"
-        and len(np.unique(positions)) == len(positions)
+        and len(set(positions.tolist())) == len(positions)
         and positions.min(initial=0) >= 0
         and positions.max(initial=-1) < design.n_pairs
     )

@@ -228,6 +228,22 @@ def test_a_network_takes_sparse_items():
     np.testing.assert_allclose(dense.predict(thin), dense.predict(asked), atol=1e-12)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("kind", [np.asarray, np.float32, sparse.csr_array, list])
+@pytest.mark.parametrize("activation", ["gelu", "relu", "tanh"])
+def test_a_network_refuses_new_items_that_are_not_finite(bad, kind, activation):
+    asked, y = curved(n_pairs=300)
+    params = {**SMALL_NETWORK, "validation_fraction": 0, "max_iter": 5}
+    model = BradleyTerryRegressor(activation=activation, **params)
+    model.fit(asked, y)
+    items = asked.items.copy()
+    items[7, 2] = bad
+    for method in (model.predict, model.embed):
+        assert np.isfinite(method(kind(asked.items))).all()
+        with pytest.raises(ValueError, match=r"Input X contains (NaN|infinity)"):
+            method(kind(items))
+
+
 def test_a_network_cannot_learn_from_equal_items():
     asked = Comparisons(np.ones((3, 2)), [[0, 1], [1, 2]])
     with pytest.raises(ValueError, match="must differ in their features"):

@@ -5,9 +5,11 @@ import pytest
 import torch
 from scipy.special import erf
 
+from skarm._model import networks
 from skarm._model.networks import (
     ACTIVATIONS,
     embed,
+    embed_arrays,
     init_layers,
     resolve_device,
     to_torch,
@@ -23,6 +25,12 @@ CPU = torch.device("cpu")
 
 def layers_of(sizes, seed=0, dtype=torch.float64):
     return init_layers(sizes, torch.Generator().manual_seed(seed), dtype)
+
+
+def arrays_of(sizes, dtype):
+    """The same layers as lists of arrays, weights and biases."""
+    layers = layers_of(sizes, dtype=getattr(torch, np.dtype(dtype).name))
+    return [[layer[k].numpy() for layer in layers] for k in (0, 1)]
 
 
 def items_of(n, d, dtype=torch.float64):
@@ -48,21 +56,50 @@ def test_embed_is_the_activation_of_each_affine_map_in_turn(activation, sizes):
 def test_without_hidden_layers_the_embedding_is_the_items():
     items = items_of(4, 3)
     assert embed(items, [], "gelu") is items
-    with torch.no_grad():
-        assert embed(items, [], "gelu", chunk_size=2) is items
 
 
 @pytest.mark.parametrize("n", [0, 1, 4, 5, 11])
-def test_chunks_do_not_change_the_embedding(n):
-    items, layers = items_of(n, 3), layers_of((3, 4))
-    with torch.no_grad():
-        whole, parts = (embed(items, layers, "gelu", size) for size in (100, 5))
-    torch.testing.assert_close(parts, whole)
+def test_chunks_do_not_change_the_embedding(n, monkeypatch):
+    items = items_of(n, 3).numpy()
+    weights, biases = arrays_of((3, 4), np.float64)
+    whole = embed_arrays(items, weights, biases, "gelu", "cpu")
+    monkeypatch.setattr(networks, "N_AT_ONCE", 5)
+    parts = embed_arrays(items, weights, biases, "gelu", "cpu")
+    np.testing.assert_allclose(parts, whole, atol=1e-12)
+
+
+@pytest.mark.parametrize(("n", "sizes"), [(60, (7, 5, 3)), (1, (4, 1)), (40, (1, 3))])
+def test_a_large_layer_as_a_convolution_is_the_same_layer(n, sizes, monkeypatch):
+    items = items_of(n, sizes[0], torch.float32)
+    weights, biases = arrays_of(sizes, np.float32)
+    expected = embed_arrays(items.numpy(), weights, biases, "gelu", "cpu")
+    monkeypatch.setattr(networks, "LARGE", 0)
+    for given in (items, items.T.contiguous().T, torch.cat([items, items], dim=1)):
+        given = given[:, : sizes[0]].numpy()
+        found = embed_arrays(given, weights, biases, "gelu", "cpu")
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("activation", FORMULAS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("large", [0, 1e9])
+def test_items_that_are_not_finite_are_nan_and_spoil_no_other(
+    activation, bad, large, monkeypatch
+):
+    monkeypatch.setattr(networks, "LARGE", large)
+    items = items_of(9, 5, torch.float32).numpy()
+    weights, biases = arrays_of((5, 1, 2), np.float32)
+    expected = embed_arrays(items, weights, biases, activation, "cpu")
+    items[4, 2] = bad
+    found = embed_arrays(items, weights, biases, activation, "cpu")
+    assert np.isnan(found[4]).all()
+    others = np.arange(9) != 4
+    np.testing.assert_allclose(found[others], expected[others], atol=1e-6)
 
 
 def test_embed_carries_gradients_to_every_layer():
     layers = [[t.requires_grad_() for t in pair] for pair in layers_of((3, 4, 2))]
-    embed(items_of(50, 3), layers, "tanh", chunk_size=5).sum().backward()
+    embed(items_of(50, 3), layers, "tanh").sum().backward()
     assert all(t.grad.abs().sum() > 0 for pair in layers for t in pair)
 
 

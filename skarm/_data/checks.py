@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 MAX_IMPLIED_PAIRS = 20_000_000
+FLOATS = [np.float64, np.float32]
 
 
 def is_comparisons(X):
@@ -205,11 +206,11 @@ def implied_comparisons(ratings, groups=None, sample_weight=None):
 
     Parameters
     ----------
-    ratings : ndarray of shape (n_items,)
+    ratings : array-like of shape (n_items,)
         A real number per item; only its order within a group is used. NaN = not rated.
     groups : array-like of shape (n_items,), default=None
         Only items of one group are compared; None compares all.
-    sample_weight : ndarray of shape (n_items,), default=None
+    sample_weight : array-like of shape (n_items,), default=None
         The weight of an implied comparison is the product of its items' weights.
 
     Returns
@@ -224,6 +225,7 @@ def implied_comparisons(ratings, groups=None, sample_weight=None):
     ValueError
         If more than 20 million comparisons would be implied.
     """
+    ratings = np.asarray(ratings, dtype=np.float64)
     scope = "all" if groups is None else "within"
     enumeration = PairEnumeration(len(ratings), groups, scope)
     if len(enumeration) > MAX_IMPLIED_PAIRS:
@@ -237,11 +239,11 @@ def implied_comparisons(ratings, groups=None, sample_weight=None):
     pairs = np.where((gap < 0)[:, None], pairs[:, ::-1], pairs)[np.abs(gap) > 0]
     weights = np.ones(len(pairs))
     if sample_weight is not None:
-        weights = sample_weight[pairs].prod(axis=1)
+        weights = np.asarray(sample_weight, dtype=np.float64)[pairs].prod(axis=1)
     return pairs, weights
 
 
-def check_item_features(estimator, items, reset=False):
+def check_item_features(estimator, items, reset=False, later=False):
     """Items as finite numbers, float32 or float64, dense or CSR.
 
     Parameters
@@ -252,6 +254,8 @@ def check_item_features(estimator, items, reset=False):
         What a user passed.
     reset : bool, default=False
         Whether the estimator takes number and names from these items, as in ``fit``.
+    later : bool, default=False
+        Whether the caller will see to it that the numbers of an array are finite.
 
     Returns
     -------
@@ -263,11 +267,13 @@ def check_item_features(estimator, items, reset=False):
     ValueError
         If the items are texts, not finite, or of another number of features.
     """
-    are_finite = check_numeric(items, type(estimator).__name__)
+    are_finite = bool(later) and getattr(items, "dtype", None) in FLOATS
+    if not are_finite:
+        are_finite = check_numeric(items, type(estimator).__name__)
     return validate_data(
         *(estimator, items),
         accept_sparse="csr",
-        dtype=[np.float64, np.float32],
+        dtype=FLOATS,
         ensure_all_finite=not are_finite,
         reset=reset,
     )
@@ -369,9 +375,7 @@ def read_ratings(estimator, X, y, sample_weight, groups):
         sample_weight = _check_sample_weight(
             sample_weight, items, dtype=np.float64, ensure_non_negative=True
         )
-    pairs, weights = implied_comparisons(
-        np.asarray(ratings, dtype=np.float64), groups, sample_weight
-    )
+    pairs, weights = implied_comparisons(ratings, groups, sample_weight)
     pairs, weights = pairs[weights > 0], weights[weights > 0]
     if len(pairs) == 0:
         raise ValueError(

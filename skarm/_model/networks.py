@@ -25,6 +25,10 @@ ACTIVATIONS = {
     "relu": torch.nn.functional.relu,
     "tanh": torch.tanh,
 }
+#: Items in one forward pass.
+N_AT_ONCE = 16_384
+#: Multiplications from which a product on a CPU is done as a convolution.
+LARGE = 10_000_000
 #: The gradient of a loss before an activation, from that after it, input and output.
 SLOPES = {
     "gelu": lambda back, x, out: torch.ops.aten.gelu_backward(back, x),
@@ -97,7 +101,7 @@ def init_layers(sizes, generator, dtype):
     return layers
 
 
-def embed(items, layers, activation, chunk_size=16384):
+def embed(items, layers, activation):
     """Last-layer features of the items.
 
     Parameters
@@ -108,21 +112,33 @@ def embed(items, layers, activation, chunk_size=16384):
         Hidden layers.
     activation : str
         A key of `ACTIVATIONS`.
-    chunk_size : int, default=16384
-        Items per forward pass when no gradient is needed.
 
     Returns
     -------
     embedding : Tensor of shape (n_items, n_embedding)
         The items themselves where there is no hidden layer.
     """
-    if not torch.is_grad_enabled() and len(items) > chunk_size and layers:
-        return torch.cat(
-            [embed(x, layers, activation) for x in items.split(chunk_size)]
-        )
     for weight, bias in layers:
-        items = ACTIVATIONS[activation](torch.nn.functional.linear(items, weight, bias))
+        items = ACTIVATIONS[activation](_linear(items, weight, bias))
     return items
+
+
+def _linear(items, weight, bias):
+    """The sums items @ weightᵀ + bias.
+
+    On a CPU as a convolution of single pixels, where that is large: the same product,
+    but by oneDNN, in three quarters of the time of a linear layer's on two threads.
+    """
+    is_large = len(items) * weight.numel() >= LARGE and items.dtype == torch.float32
+    if torch.is_grad_enabled() or not is_large or not _has_onednn(items.device):
+        return torch.nn.functional.linear(items, weight, bias)
+    pixels = items[None, None].permute(0, 3, 1, 2)
+    pixels = torch.nn.functional.conv2d(pixels, weight[:, :, None, None], bias)
+    return pixels.permute(0, 2, 3, 1).reshape(len(items), -1)
+
+
+def _has_onednn(device):
+    return device.type == "cpu" and torch.backends.mkldnn.is_available()
 
 
 def embed_arrays(items, weights, biases, activation, device):
@@ -142,7 +158,7 @@ def embed_arrays(items, weights, biases, activation, device):
     Returns
     -------
     embedding : ndarray of shape (n_items, n_embedding), float64
-        On the CPU.
+        On the CPU; NaN for items that are not finite.
     """
     try:
         device = resolve_device(device)
@@ -154,4 +170,20 @@ def embed_arrays(items, weights, biases, activation, device):
     ]
     with torch.no_grad():
         x = to_torch(np.asarray(items, dtype=weights[0].dtype), device)
-        return embed(x, layers, activation).cpu().numpy().astype(np.float64)
+        embedding = x.new_empty((len(x), len(biases[-1])), dtype=torch.float64)
+        for part, out in zip(
+            x.split(N_AT_ONCE), embedding.split(N_AT_ONCE), strict=True
+        ):
+            out.copy_(_embed_or_nan(part, layers, activation))
+        return embedding.cpu().numpy()
+
+
+def _embed_or_nan(items, layers, activation):
+    """Their embedding; NaN for items that are not finite."""
+    sums = _linear(items, *layers[0])
+    embedding = embed(ACTIVATIONS[activation](sums), layers[1:], activation)
+    # Of items that are not finite no sum is, but relu and tanh may hide that. To look
+    # at the items themselves would take a fifth of the time.
+    if not sums.sum().isfinite():
+        embedding[~sums.sum(dim=1).isfinite()] = torch.nan
+    return embedding
