@@ -15,7 +15,7 @@ def problem(seed, n_items=40, d=6, n_pairs=500):
 
 
 @pytest.mark.parametrize("index_dtype", [torch.int32, torch.int64])
-@pytest.mark.parametrize("n_pairs", [0, 1, 500])
+@pytest.mark.parametrize("n_pairs", [0, 1, 500, 40**2, 40**2 + 1, 5000])
 def test_squared_distances_are_those_of_the_differences(n_pairs, index_dtype):
     u, first, second = problem(0, n_pairs=n_pairs)
     first, second = first.to(index_dtype), second.to(index_dtype)

@@ -149,7 +149,7 @@ def squared_distances(u, first, second, graph=None):
     a difference. Memory in bytes beyond the inputs, for float64: ``40 n_pairs`` and a
     chunk.
     """
-    if u.is_cuda or not len(first):
+    if u.is_cuda or not 0 < len(first) <= len(u) ** 2:  # torch samples no more products
         return _by_differences(u, first, second)
     squares = u.square().sum(dim=1)
     total = squares.index_select(0, first).add_(squares.index_select(0, second))
