@@ -25,6 +25,8 @@ __all__ = ["greedy_d_all_pairs"]
 #: Numbers (pairs × dimensions) in a shortlist and the pairs it may hold; of its head.
 SHORTLIST_NUMBERS, MIN_SHORTLIST, MAX_SHORTLIST = 3_200_000, 4096, 50_000
 HEAD_NUMBERS, MIN_HEAD, MAX_HEAD = 131_072, 256, 2048
+#: Pairs of a shortlist that are brought up to date at once.
+CHUNK = 2048
 #: M is factored and scanned afresh after so many picks, or when the best gain has
 #: fallen by this factor, before the digits lost in the updates matter.
 MAX_PICKS, MAX_FALL = 256, 1e3
@@ -152,8 +154,10 @@ class _Candidates:
 
     def lower(self, rows):
         """Subtract (xᵀ c)² for each row c."""
-        for c in rows:
-            self.length -= (self.x @ c).square_()
+        for x, length in zip(
+            self.x.split(CHUNK), self.length.split(CHUNK), strict=True
+        ):
+            length -= (x @ rows.T).square_().sum(dim=1)
         self.length.clamp_(min=0)
 
     def close(self, alive):
