@@ -146,7 +146,6 @@ def _pick(pool, found, beta, allowance, batch):
     square = x.square()
     a, b = square.sum(dim=1), square @ beta
     del square
-    x = x.T.contiguous()  # for products with two rows in a third of the time
     closed = torch.zeros_like(code).bool()
     outside = max(found.outside[0], 0.0)
     is_everything = found.outside[0] < 0
@@ -160,12 +159,11 @@ def _pick(pool, found, beta, allowance, batch):
         if best < 0 or best * MAX_FALL < top or not (is_everything or is_best):
             break
         v, length = float(weight[k]), float(a[k])
-        c = allowed.inverse @ x[:, k] * math.sqrt(v / (1 + v * length))
+        c = allowed.inverse @ x[k] * math.sqrt(v / (1 + v * length))
         w = allowed.inverse @ (beta * c)
-        rise = float(beta @ c.square())
-        along = torch.stack([c, rise * c - 2 * w]) @ x
-        a.addcmul_(along[0], along[0], value=-1).clamp_(min=0)
-        b.addcmul_(along[0], along[1]).clamp_(min=0)
+        along, rise = x @ torch.stack([c, w], dim=1), float(beta @ c.square())
+        a.sub_(along[:, 0].square()).clamp_(min=0)
+        b.add_(rise * along[:, 0].square() - 2 * along.prod(dim=1)).clamp_(min=0)
         covered = allowed.covers(c, w, rise)
         n += 1
         closed[k] = True
