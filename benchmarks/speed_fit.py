@@ -149,8 +149,6 @@ def most(slower, faster):
 
 
 def run_ids(args):
-    import pandas as pd
-
     opened = gzip.open if args.votes.suffix == ".gz" else open
     with opened(args.votes, "rt") as file:
         votes = [json.loads(line) for line in file]
@@ -161,9 +159,16 @@ def run_ids(args):
     outcome = {"left": 1.0, "right": 0.0, "tie": 0.5}
     y = np.array([outcome[name] for name in winner])
 
+    def coded():
+        """Pairs of numbers, and the names that they number."""
+        names = left + right
+        code = {name: k for k, name in enumerate(dict.fromkeys(names))}
+        codes = np.fromiter(map(code.__getitem__, names), np.int64, len(names))
+        return codes.reshape(2, -1).T, code.keys()
+
     def ours():
-        codes, names = pd.factorize(np.array(left + right, dtype=object))
-        asked = Comparisons(sparse.eye_array(len(names)), codes.reshape(2, -1).T)
+        pairs, names = coded()
+        asked = Comparisons(sparse.eye_array(len(names)), pairs)
         strength = np.exp(BradleyTerryRegressor(alpha=1e-8).fit(asked, y).coef_)
         return dict(zip(names, strength / strength.sum(), strict=True))
 
@@ -186,11 +191,10 @@ def run_ids(args):
     else:
 
         def by_choix():
-            codes, names = pd.factorize(np.array(left + right, dtype=object))
-            codes = codes.reshape(2, -1).T
+            pairs, names = coded()
             wins = [
-                *map(tuple, codes[y > 0]),
-                *((j, i) for i, j in codes[y < 1]),
+                *map(tuple, pairs[y > 0]),
+                *((j, i) for i, j in pairs[y < 1]),
             ]  # a tie counts once each way
             return choix.opt_pairwise(len(names), wins, alpha=1e-6)
 

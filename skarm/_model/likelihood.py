@@ -96,7 +96,9 @@ def information(items, pairs, weights):
     """
     if pairs is None:
         if sparse.issparse(items):
-            return (items.T @ items.multiply(weights[:, None])).toarray()
+            scaled = items.copy()
+            scaled.data *= np.repeat(weights, np.diff(items.indptr))
+            return (items.T @ scaled).toarray()
         scaled = items * np.sqrt(weights)[:, None]
         return scaled.T @ scaled
     n_items = items.shape[0]
