@@ -17,13 +17,17 @@ SALT = "skarm"
 #: Share of the prompts (or items) that are only judged on.
 TEST_SHARE = 0.3
 
-#: name: how to make it; see `worlds.py`. `temperature` is the noise of the annotators.
+#: name: how to make it; see `worlds.py`. `temperature` is the noise of the annotators,
+#: `n_models` how many models answer, drawn afresh for each seed from those of both
+#: halves: what can be saved depends on them. The prompts are those of one half.
 WORLDS = {
     "hand": dict(kind="features", key="X_hand", temperature=3.0),
     "pca": dict(kind="features", key="X_pca", temperature=3.0),
     "hand T=1": dict(kind="features", key="X_hand", temperature=1.0),
     "pca T=1": dict(kind="features", key="X_pca", temperature=1.0),
     "pca across": dict(kind="features", key="X_pca", temperature=3.0, scope="across"),
+    "hand mixed": dict(kind="features", key="X_hand", temperature=3.0, n_models=16),
+    "pca mixed": dict(kind="features", key="X_pca", temperature=3.0, n_models=16),
     "text": dict(kind="text", temperature=3.0),
     "sentences": dict(kind="text", temperature=3.0, embedding="sentences"),
     "pca 10% flipped": dict(kind="features", key="X_pca", temperature=3.0, flip=0.10),

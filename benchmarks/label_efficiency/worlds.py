@@ -44,8 +44,12 @@ def make_world(spec, seed, options):
 # ----------------------------------------------------- responses with known rewards
 
 
-def _features(seed, options, key, temperature, scope="within", flip=0.0):
-    table = _table(str(options.features), options.half)
+def _features(seed, options, key, temperature, scope="within", flip=0.0, n_models=None):
+    table = _table(str(options.features), options.half, n_models is None)
+    if n_models is not None and "model" in table:
+        models = np.random.RandomState(seed).permutation(np.unique(table["model"]))
+        keep = np.isin(table["model"], models[:n_models])
+        table = {name: column[keep] for name, column in table.items()}
     X = table[key]
     across = "golden_adj" if "golden_adj" in table else "golden_wide"
     reward = table["golden_wide" if scope == "within" else across]
@@ -67,7 +71,7 @@ def _text(seed, options, temperature, embedding="words"):
 
 
 @cache
-def _table(path, half):
+def _table(path, half, halve_models=True):
     """Columns of a feature file, without the baseline model, of one half or all."""
     with np.load(path, allow_pickle=False) as data:
         n = len(data["prompt_id"])
@@ -80,7 +84,7 @@ def _table(path, half):
     if "model" in table:
         keep &= table["model"] != "gpt4_1106_preview"
     if half != "all":
-        for column in ("prompt_id", "model"):
+        for column in ("prompt_id", "model")[: 1 + halve_models]:
             if column in table:
                 keep &= np.isin(table[column], _half(table[column][keep], half))
     table = {k: v[keep] for k, v in table.items()}
