@@ -130,7 +130,8 @@ def setting_of(table):
     halves = sorted(set(table.half))
     which = "all prompts and models"
     if halves != ["all"]:
-        which = f"the {' and '.join(halves)} half of prompts and models (mixed: models of both)"
+        which = f"the {' and '.join(halves)} half of prompts and models"
+        which += " (mixed: models of both)"
     n_cells = len(table.drop_duplicates(KEY))
     return f"At most {n_seeds} seeds, {n_cells} cells; {which}."
 
