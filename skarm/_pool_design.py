@@ -4,6 +4,7 @@ Items pass the item steps and the network once a query, however many pairs, rule
 attributes need them.
 """
 
+import weakref
 from functools import cache
 
 import numpy as np
@@ -78,15 +79,15 @@ def make_design(
     embed = _embedder(estimator, executor)
 
     def reward():
-        if coef is not None and (is_network or "embedding" in vars(design)):
-            rewards = design.tensor("embedding") @ to_torch(coef, device)
+        if coef is not None and (is_network or "embedding" in vars(this())):
+            rewards = this().tensor("embedding") @ to_torch(coef, device)
             return rewards.cpu().numpy()  # no second forward pass
         return column_or_1d(_map_blocks(executor, estimator.predict, chosen.items))
 
     def embedded(name, comparisons):
         """What a user passed after the item steps, and its items' embedding."""
         comparisons = transformed(comparisons)
-        phi, n_expected = embed(comparisons.items), design.embedding.shape[1]
+        phi, n_expected = embed(comparisons.items), this().embedding.shape[1]
         if phi.shape[1] != n_expected:
             raise ValueError(
                 f"{name} must hold items like the pool's, of {n_expected} features. "
@@ -101,7 +102,7 @@ def make_design(
         if estimator is None or coef is not None:  # items are not needed again
             rows = _rows(comparisons, candidates, chosen)
             if rows is not None:
-                return None, design.embedding, rows
+                return None, this().embedding, rows
         comparisons, phi = embedded("past", comparisons)
         return comparisons.items, phi, comparisons.pairs
 
@@ -113,8 +114,8 @@ def make_design(
 
     def information(items, phi, pairs):
         """Σ v x xᵀ."""
-        if phi is design.embedding:
-            rewards = design.rewards
+        if phi is this().embedding:
+            rewards = this().rewards
         elif estimator is None:
             rewards = np.zeros(len(phi))
         else:
@@ -123,12 +124,12 @@ def make_design(
         gap = rewards[pairs[:, 0]] - rewards[pairs[:, 1]]
         v = to_torch(expit(gap) * expit(-gap), device)
         first, second = to_torch(pairs, device).T
-        phi = to_torch(phi, device, design.tensor("embedding").dtype)
+        phi = to_torch(phi, device, this().tensor("embedding").dtype)
         return fisher.information(phi, first, second, v).cpu().numpy()
 
     def past_information():
         if past is None:
-            return _own_information(estimator, design.embedding.shape[1])
+            return _own_information(estimator, this().embedding.shape[1])
         return information(*asked())
 
     def past_differences():
@@ -140,7 +141,7 @@ def make_design(
         if weighted:
             return information(items, phi, pairs) / len(pairs)
         first, second = to_torch(pairs, device).T
-        phi = to_torch(phi, device, design.tensor("embedding").dtype)
+        phi = to_torch(phi, device, this().tensor("embedding").dtype)
         return fisher.second_moment(phi, first, second).cpu().numpy()
 
     def past_counts():
@@ -173,6 +174,8 @@ def make_design(
         device=device,
         **plan,
     )
+    # What is held in a circle stays until Python looks for circles: gigabytes, maybe.
+    this = weakref.ref(design)
     return design
 
 

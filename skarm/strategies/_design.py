@@ -157,6 +157,11 @@ class Design:
         self.device = device or torch.device("cpu")
         self._tensors = {}
 
+    def __copy__(self):
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self), _origin=self)  # the callables know only this one
+        return twin
+
     @cached_property
     def embedding(self):
         return np.ascontiguousarray(self._embed(), dtype=np.float64)
