@@ -20,8 +20,8 @@ __all__ = ["alternate", "extra_megabytes", "in_fresh_process", "ratio", "save"]
 def alternate(sides, repeat):
     """Medians of wall and CPU seconds of each side, run in turn in this process.
 
-    As in `timeit`, Python collects garbage between the runs, not while one is timed:
-    none pays for what another left.
+    As in `timeit`, Python collects no garbage while a side is timed: none pays for what
+    another left.
 
     Parameters
     ----------
@@ -38,18 +38,14 @@ def alternate(sides, repeat):
         What each side returned last.
     """
     times, results = {side: [] for side in sides}, {}
-    gc.collect()
-    gc.freeze()  # what is there already is not looked through between the runs
     for _ in range(repeat):
         for side, call in sides.items():
-            gc.collect()
             gc.disable()
             started = np.array([time.perf_counter(), time.process_time()])
             results[side] = call()
             spent = np.array([time.perf_counter(), time.process_time()]) - started
             gc.enable()
             times[side].append(spent)
-    gc.unfreeze()
     medians = {
         side: dict(zip(("wall", "cpu"), np.median(spent, axis=0).tolist(), strict=True))
         for side, spent in times.items()
