@@ -15,6 +15,7 @@ Two losses share one interface, so that one Newton's method serves both:
 differences, w = Xᵀ u, which is smaller where comparisons are fewer than features.
 """
 
+from contextlib import nullcontext
 from copy import copy
 from functools import cached_property
 from typing import NamedTuple
@@ -23,6 +24,8 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import LinAlgError, cho_factor, get_blas_funcs
 from scipy.special import expit
+
+from skarm._threads import many_threads
 
 __all__ = [
     "BradleyTerryLoss",
@@ -109,22 +112,34 @@ def information(items, pairs, weights):
     # The Laplacian is D - U - Uᵀ, so half of it will do: H = G + Gᵀ.
     half = (-weights).astype(items.dtype, copy=False)
     half = sparse.csr_array((half, (first, second)), shape=(n_items, n_items))
+    half = half + sparse.diags_array((degree / 2).astype(items.dtype), format="csr")
     if sparse.issparse(items):
-        half = half + sparse.diags_array(degree / 2)
         product = (items.T @ (half @ items)).toarray()
         return product + product.T
     shift = items.mean(axis=0)  # the level of the items would cost digits
+
     product = np.zeros((items.shape[1], items.shape[1]))
-    halves = slice(None, len(product) // 2), slice(len(product) // 2, None)
-    for start in range(0, n_items, BLOCK_ROWS):
-        rows = slice(start, start + BLOCK_ROWS)
-        block, moved = items[rows] - shift, half[rows]
-        image = (degree[rows, None] / 2).astype(items.dtype) * block
-        image -= np.multiply.outer(moved.sum(axis=1), shift)
-        image += moved @ items
-        for columns in halves:
-            product[:, columns] += block.T @ image[:, columns]
+
+    def add_neighbors(part, image, half):
+        image[part] += half[part] @ items
+
+    def add_product(part, centered, image):
+        product[:, part] += centered.T @ image[:, part]
+
+    with many_threads() if items.size > LARGE else nullcontext(_all_at_once) as each:
+        for start in range(0, n_items, BLOCK_ROWS):
+            rows = slice(start, start + BLOCK_ROWS)
+            some = half[rows]
+            image = np.multiply.outer(some.sum(axis=1), -shift)
+            each(add_neighbors, len(image), image, some)
+            centered = items[rows] - shift
+            each(add_product, len(product), centered, image)
+            del centered, image  # makes room
     return _plus_transpose(product)
+
+
+def _all_at_once(work, n, *args):
+    work(slice(n), *args)
 
 
 def _plus_transpose(matrix):
@@ -371,8 +386,8 @@ class BradleyTerryLoss(_Outcomes):
 
     def _blocks(self):
         """Float64 copies of the items, a block at a time."""
-        for start in range(0, len(self.items), BLOCK_ROWS // 2):
-            rows = slice(start, start + BLOCK_ROWS // 2)
+        for start in range(0, len(self.items), BLOCK_ROWS // 4):
+            rows = slice(start, start + BLOCK_ROWS // 4)
             yield rows, self.items[rows].astype(np.float64)
 
 

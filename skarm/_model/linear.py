@@ -43,6 +43,8 @@ SMALL = 2**18
 MANY = 32
 #: Coordinates are turned where features are no more: the root of A costs 20 d³.
 MAX_TURNED = 1024
+#: With no more features than this one thread factors a Hessian soon enough.
+MAX_ALONE = 2048
 #: The tolerance of a fit that only predicts held-out comparisons.
 ENOUGH_TO_JUDGE = 1e-6
 
@@ -151,8 +153,8 @@ def fit_linear(
     if coef_init is not None and len(coef_init) != items.shape[1]:
         coef_init = None
     limits = tol, max_iter, coef_init
-    # Threads wait for each other longer than small products take.
-    with one_thread() if is_small else nullcontext():
+    # Threads wait for each other longer than small products take, and blocks are small.
+    with one_thread() if is_small or items.shape[1] <= MAX_ALONE else nullcontext():
         if in_student:
             return _fit_student(*data, *limits, moment)
         return _fit(*data, alpha, *limits, held_out)
