@@ -26,8 +26,10 @@ Writes results/speed_fit_PART.json, and PNG where sizes are several.
 
 import argparse
 import gzip
+import itertools
 import json
 import warnings
+from collections import defaultdict
 from functools import partial
 from pathlib import Path
 
@@ -161,8 +163,7 @@ def run_ids(args):
 
     def coded():
         """Pairs of numbers, and the names that they number."""
-        names = left + right
-        code = {name: k for k, name in enumerate(dict.fromkeys(names))}
+        names, code = left + right, defaultdict(itertools.count().__next__)
         codes = np.fromiter(map(code.__getitem__, names), np.int64, len(names))
         return codes.reshape(2, -1).T, code.keys()
 

@@ -25,8 +25,8 @@ from skarm._data.checks import (
 )
 from skarm._data.items import to_dense
 from skarm._model.choice import linear_head, network_pays, side_by_side
+from skarm._model.graph import information
 from skarm._model.heads import fit_heads
-from skarm._model.likelihood import information
 from skarm._model.linear import MAX_DENSE, fit_linear, is_alone, prepare
 from skarm._model.networks import ACTIVATIONS, embed_arrays, resolve_device
 from skarm._model.posterior import LastLayerPosterior

@@ -5,7 +5,9 @@ import pytest
 from scipy import sparse
 from scipy.special import expit
 
-from skarm._model.likelihood import BradleyTerryLoss, Hessian, information
+from skarm._model import graph
+from skarm._model.graph import information
+from skarm._model.likelihood import BradleyTerryLoss, Hessian
 
 LABELS = ["hard", "soft", "ties"]
 SCALES = [1e-3, 1.0, 30.0]
@@ -66,9 +68,16 @@ def test_hessian_equals_finite_differences_of_the_gradient(scale, labels, alpha)
     np.testing.assert_allclose(analytic, numeric, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("n_pairs", [20, 40])  # an item has few neighbors, or all
+@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("layout", [np.asarray, sparse.csr_matrix, sparse.csr_array])
-def test_information_equals_the_sum_over_explicit_differences(layout):
-    items, pairs, _, c = problem(3)
+def test_information_equals_the_sum_over_explicit_differences(
+    layout, shared, n_pairs, monkeypatch
+):
+    if shared:
+        monkeypatch.setattr(graph, "LARGE", 10)
+        monkeypatch.setattr(graph, "BLOCK_ROWS", 5)
+    items, pairs, _, c = problem(3, n_pairs=n_pairs)
     X = differences(items, pairs)
     found = information(layout(items), pairs, c)
     np.testing.assert_allclose(found, X.T @ np.diag(c) @ X, rtol=1e-12, atol=1e-12)

@@ -13,7 +13,8 @@ from sklearn.linear_model import LogisticRegression
 
 from skarm._model import evidence, linear
 from skarm._model.evidence import maximize_evidence
-from skarm._model.likelihood import BradleyTerryLoss, information
+from skarm._model.graph import information
+from skarm._model.likelihood import BradleyTerryLoss
 from skarm._model.linear import fit_linear, prepare
 from skarm._model.newton import newton
 

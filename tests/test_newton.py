@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from skarm._model import likelihood
+from skarm._model import graph, likelihood
 from skarm._model.likelihood import BradleyTerryLoss, DualLoss
 from skarm._model.newton import descend, lbfgs, newton
 
@@ -25,8 +25,8 @@ def differences(items, pairs):
 
 @pytest.fixture
 def small_is_large(monkeypatch):
-    monkeypatch.setattr(likelihood, "LARGE", 100)
-    monkeypatch.setattr(likelihood, "BLOCK_ROWS", 64)
+    monkeypatch.setattr(graph, "LARGE", 100)
+    monkeypatch.setattr(graph, "BLOCK_ROWS", 64)
 
 
 @pytest.mark.parametrize("alpha", [1e-3, 1.0, 100.0])

@@ -26,7 +26,10 @@ MODULES = ["skarm", *(m.name for m in pkgutil.walk_packages([str(ROOT)], "skarm.
 ROOMS = [
     {"exceptions", "_optional", "_data", "comparisons"}
     | {"_callbacks", "_fit_params", "_persistence"},
-    {f"_model.{name}" for name in ("likelihood", "newton", "evidence", "linear")}
+    {
+        f"_model.{name}"
+        for name in ("graph", "likelihood", "newton", "evidence", "linear")
+    }
     | {"_model.choice", "_model.networks", "_model.student", "_model.prior"}
     | {"_information.fisher"}
     | {"_information.pair_lengths", "_information.shortlists", "_threads"}

@@ -1,12 +1,15 @@
 """One thread where that is asked for, and as many as before afterwards."""
 
+import threading
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
 from threadpoolctl import ThreadpoolController
 
 from skarm._information import fisher
-from skarm._threads import one_thread, one_torch_thread
+from skarm._threads import many_threads, one_thread, one_torch_thread
 
 
 @pytest.fixture
@@ -32,6 +35,28 @@ def test_one_thread_holds_inside_and_what_was_before_outside(two_torch_threads):
     with one_torch_thread():
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 7])
+@pytest.mark.parametrize("outside", [nullcontext, one_thread])
+def test_work_is_shared_out_among_the_threads_there_were(outside, n):
+    with ThreadpoolController().limit(limits=3, user_api="blas"):
+        shares, lock = [], threading.Lock()
+
+        def work(part, name):
+            with lock:
+                shares.append((name, range(n)[part], set(blas_threads())))
+
+        with outside(), many_threads() as each:
+            each(work, n, "a")
+        assert len(shares) == max(blas_threads())
+    assert sorted(k for _, share, _ in shares for k in share) == list(range(n))
+    assert all(name == "a" and limits <= {1} for name, _, limits in shares)
+
+
+def test_an_error_in_a_share_is_raised():
+    with pytest.raises(ZeroDivisionError), many_threads() as each:
+        each(lambda part: 1 / 0, 4)
 
 
 def test_an_error_gives_the_threads_back(two_torch_threads):

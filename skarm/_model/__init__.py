@@ -1,6 +1,7 @@
 """The mathematics of the reward model: likelihood, fit, network, posterior.
 
 ================  ==============================================================
+`graph`           comparisons as edges between items: repeats, information
 `likelihood`      value, gradient, information of a linear reward
 `newton`          its minimum for a given prior precision
 `evidence`        the prior precision that the answers prefer

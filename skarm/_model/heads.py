@@ -16,7 +16,8 @@ from scipy import sparse
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from scipy.optimize import minimize
 
-from skarm._model.likelihood import LARGE, BradleyTerryLoss
+from skarm._model.graph import is_large
+from skarm._model.likelihood import BradleyTerryLoss
 from skarm._model.prior import as_matrix
 
 __all__ = ["fit_heads"]
@@ -63,7 +64,7 @@ def fit_heads(items, pairs, y, weights, fit, information, *, n_heads, rng, tol=1
        approximately Bayesian ensembling", AISTATS 2020, for the anchors.
     """
     coef, alpha, d = fit.coef, fit.alpha, len(fit.coef)
-    if not sparse.issparse(items) and items.size <= LARGE:
+    if not sparse.issparse(items) and not is_large(items):
         items = items.astype(np.float64, copy=False)
     lower = None
     if information is not None:

@@ -7,15 +7,14 @@ penalised negative log-likelihood is
 
 with comparison weights c_k. Everything goes through the items: with the signed
 incidence matrix B (n, m) of the pairs, s = B Z w, the gradient is Zᵀ Bᵀ c(p - y), and
-the information is Zᵀ (Bᵀ diag(c v) B) Z, v = p (1 - p): the matrix in the middle is a
-sparse graph Laplacian, so the (n, d) differences are never formed, and B neither.
+the information is Zᵀ (Bᵀ diag(c v) B) Z, v = p (1 - p), see :mod:`skarm._model.graph`:
+the (n, d) differences are never formed, and B neither.
 
 Two losses share one interface, so that one Newton's method serves both:
 `BradleyTerryLoss` in the coefficients w, and `DualLoss` in the weights u of the
 differences, w = Xᵀ u, which is smaller where comparisons are fewer than features.
 """
 
-from contextlib import nullcontext
 from copy import copy
 from functools import cached_property
 from typing import NamedTuple
@@ -25,130 +24,14 @@ from scipy import sparse
 from scipy.linalg import LinAlgError, cho_factor, get_blas_funcs
 from scipy.special import expit
 
-from skarm._threads import many_threads
+from skarm._model.graph import blocks, information, is_large
 
-__all__ = [
-    "BradleyTerryLoss",
-    "DualLoss",
-    "aggregate",
-    "information",
-]
+__all__ = ["BradleyTerryLoss", "DualLoss"]
 
-#: Items of more numbers than this are used as they are, block by block; smaller ones
-#: are worth a copy.
-LARGE = 2**22
 #: With this many coordinates a Hessian is worth using more than once.
 COSTLY = 256
-#: Items per block.
-BLOCK_ROWS = 512
 #: Comparisons per block, which stay in the cache.
 BLOCK_PAIRS = 2**14
-
-
-def aggregate(pairs, y, weights, n_items):
-    """Make one comparison of all that name the same two items.
-
-    Parameters
-    ----------
-    pairs, y, weights
-        Comparisons; weights positive.
-    n_items : int
-        How many items there are.
-
-    Returns
-    -------
-    pairs, y, weights
-        First < second, sorted, no pair twice; the weight is the sum, the outcome the
-        weighted mean. The likelihood is the same but for a constant.
-    """
-    first, second = pairs.T.astype(np.int64, copy=False)
-    flip = first > second
-    wins = weights * np.where(flip, 1 - y, y)
-    code = np.where(flip, second * n_items + first, first * n_items + second)
-    if n_items**2 <= 4 * len(code):  # a count per cell is faster than sorting
-        total = np.bincount(code, weights, n_items**2)
-        codes = np.flatnonzero(total)
-        total, wins = total[codes], np.bincount(code, wins, n_items**2)[codes]
-    else:
-        codes, code = np.unique(code, return_inverse=True)
-        total, wins = np.bincount(code, weights), np.bincount(code, wins)
-    # All first items, then all second, in memory: both are read on their own.
-    pairs = np.empty((2, len(codes)), dtype=np.int32)
-    np.divmod(codes, n_items, out=tuple(pairs), casting="same_kind")
-    return pairs.T, wins / total, total
-
-
-def information(items, pairs, weights):
-    """Σ_k weights_k x_k x_kᵀ over the differences x of pairs, not forming them.
-
-    Parameters
-    ----------
-    items : ndarray or CSR of shape (n_items, n_features)
-        Z.
-    pairs : ndarray of shape (n_pairs, 2) or None
-        First and second item; None where the items are differences already.
-    weights : ndarray of shape (n_pairs,)
-        For the Fisher information, p (1 - p) times the comparison's weight.
-
-    Returns
-    -------
-    information : ndarray of shape (n_features, n_features), float64
-        Symmetric positive semi-definite. Costs O(n_pairs d + n_items d²). Products of
-        large float32 items are float32 within a block, and summed over blocks in
-        float64: entries are within about 1e-6 of the largest.
-    """
-    if pairs is None:
-        if sparse.issparse(items):
-            scaled = items.copy()
-            scaled.data *= np.repeat(weights, np.diff(items.indptr))
-            return (items.T @ scaled).toarray()
-        scaled = items * np.sqrt(weights)[:, None]
-        return scaled.T @ scaled
-    n_items = items.shape[0]
-    first, second = pairs.T
-    degree = np.bincount(first, weights, n_items) + np.bincount(
-        second, weights, n_items
-    )
-    # The Laplacian is D - U - Uᵀ, so half of it will do: H = G + Gᵀ.
-    half = (-weights).astype(items.dtype, copy=False)
-    half = sparse.csr_array((half, (first, second)), shape=(n_items, n_items))
-    half = half + sparse.diags_array((degree / 2).astype(items.dtype), format="csr")
-    if sparse.issparse(items):
-        product = (items.T @ (half @ items)).toarray()
-        return product + product.T
-    shift = items.mean(axis=0)  # the level of the items would cost digits
-
-    product = np.zeros((items.shape[1], items.shape[1]))
-
-    def add_neighbors(part, image, half):
-        image[part] += half[part] @ items
-
-    def add_product(part, centered, image):
-        product[:, part] += centered.T @ image[:, part]
-
-    with many_threads() if items.size > LARGE else nullcontext(_all_at_once) as each:
-        for start in range(0, n_items, BLOCK_ROWS):
-            rows = slice(start, start + BLOCK_ROWS)
-            some = half[rows]
-            image = np.multiply.outer(some.sum(axis=1), -shift)
-            each(add_neighbors, len(image), image, some)
-            centered = items[rows] - shift
-            each(add_product, len(product), centered, image)
-            del centered, image  # makes room
-    return _plus_transpose(product)
-
-
-def _all_at_once(work, n, *args):
-    work(slice(n), *args)
-
-
-def _plus_transpose(matrix):
-    """The sum of a matrix and its transpose, in its place."""
-    for start in range(0, len(matrix), BLOCK_ROWS // 2):
-        rows = slice(start, start + BLOCK_ROWS // 2)
-        matrix[rows, start:] += matrix[start:, rows].T
-        matrix[start:, rows] = matrix[rows, start:].T
-    return matrix
 
 
 class Factor(NamedTuple):
@@ -251,7 +134,7 @@ class BradleyTerryLoss(_Outcomes):
     Parameters
     ----------
     items : ndarray or CSR of shape (n_items, n_features)
-        Z. Float64, or larger than `LARGE` numbers and of any precision: then the
+        Z. Float64, or larger than `graph.LARGE` numbers and of any precision: then the
         gradient is still computed in float64, block by block.
     pairs : ndarray of shape (n_pairs, 2) or None
         First and second item; None where the items are differences already.
@@ -265,7 +148,7 @@ class BradleyTerryLoss(_Outcomes):
         super().__init__(y, weights)
         self.items, self.pairs = items, pairs
         self.n_coordinates = items.shape[1]
-        self.is_large = not sparse.issparse(items) and items.size > LARGE
+        self.is_large = is_large(items)
         self.is_costly = self.is_large or self.n_coordinates >= COSTLY
 
     def logits(self, coef):
@@ -359,8 +242,8 @@ class BradleyTerryLoss(_Outcomes):
         n_kept = min(8 * self.n_coordinates, n_pairs)
         keep = np.linspace(0, n_pairs - 1, n_kept).astype(np.intp)
         scale = self.weights.sum() / self.weights[keep].sum()
-        for start in range(0, n_kept, BLOCK_ROWS):
-            some = keep[start : start + BLOCK_ROWS]
+        for rows in blocks(n_kept):
+            some = keep[rows]
             yield self._rows(some), scale * self.weights[some]
 
     def _rows(self, keep):
@@ -386,8 +269,7 @@ class BradleyTerryLoss(_Outcomes):
 
     def _blocks(self):
         """Float64 copies of the items, a block at a time."""
-        for start in range(0, len(self.items), BLOCK_ROWS // 4):
-            rows = slice(start, start + BLOCK_ROWS // 4)
+        for rows in blocks(len(self.items), 4):
             yield rows, self.items[rows].astype(np.float64)
 
 

@@ -20,14 +20,8 @@ from scipy.linalg import eigh
 
 from skarm._data.items import to_dense
 from skarm._model.evidence import maximize_evidence
-from skarm._model.likelihood import (
-    COSTLY,
-    LARGE,
-    BradleyTerryLoss,
-    DualLoss,
-    aggregate,
-    information,
-)
+from skarm._model.graph import LARGE, aggregate, information, is_crowded
+from skarm._model.likelihood import COSTLY, BradleyTerryLoss, DualLoss
 from skarm._model.newton import descend, lbfgs
 from skarm._model.prior import roots
 from skarm._model.student import student_precisions
@@ -37,7 +31,8 @@ __all__ = ["LinearFit", "fit_linear", "is_alone", "prepare"]
 
 #: Largest number of coordinates for which a dense Hessian is formed (128 MiB).
 MAX_DENSE = 4096
-#: Differences of no more numbers than this are formed even where items are fewer.
+#: Differences of no more numbers than this are formed even where items are fewer, but
+#: not where they are few.
 SMALL = 2**18
 #: With more comparisons than this per feature Student's t would no longer matter.
 MANY = 32
@@ -58,7 +53,7 @@ class LinearFit(NamedTuple):
     converged: bool
     log_evidence: float
     information: np.ndarray | None  # of the misfit, in features
-    terms: tuple | None  # or what `likelihood.information` makes it of, if smaller
+    terms: tuple | None  # or what `graph.information` makes it of, if smaller
     held_out_logits: np.ndarray | None
 
 
@@ -330,7 +325,8 @@ def _coordinates(items, pairs, y, weights):
     if n_items < n_features and n_items <= MAX_DENSE:
         return _span(items, pairs, y, weights)
     rows, ends = items, pairs
-    if n_pairs <= n_items or n_pairs * n_features <= SMALL:
+    is_small = n_pairs * n_features <= SMALL and not is_crowded(n_items, n_pairs)
+    if n_pairs <= n_items or is_small:
         rows, ends = _differences(items, pairs), None
 
     def expand(coef):
