@@ -62,7 +62,7 @@ def _features(seed, options, key, temperature, scope="within", flip=0.0, n_model
 
 
 def _text(seed, options, temperature, embedding="words"):
-    table = _table(str(options.features), options.half)
+    table = _table(str(options.features), options.half, True)
     texts = _responses(str(options.responses))
     keys = zip(table["prompt_id"].tolist(), table["model"].tolist(), strict=True)
     embed = {"words": _embed, "sentences": _embed_sentences}[embedding]
@@ -71,7 +71,7 @@ def _text(seed, options, temperature, embedding="words"):
 
 
 @cache
-def _table(path, half, halve_models=True):
+def _table(path, half, halve_models):
     """Columns of a feature file, without the baseline model, of one half or all."""
     with np.load(path, allow_pickle=False) as data:
         n = len(data["prompt_id"])

@@ -26,9 +26,19 @@ _OF_PAIRS = {
     *("target_moment", "target_information"),
 }
 
+#: What follows from the embedding.
+_OF_EMBEDDING = {
+    *("_centered", "white", "reward_difference_variances", "posterior_variances"),
+    *("lengths", "second_moment", "moment_factor", "prior", "posterior"),
+    *("target_moment", "target_information"),
+}
+
 #: Without a model, the prior precision is such that the reward difference of a typical
 #: candidate pair has this prior standard deviation, in nats.
 COLD_START_SD = 1.5
+
+#: Lengths, in medians, below which an item is as good as at the center.
+TINY = 1e-9
 
 
 class Design:
@@ -326,6 +336,38 @@ class Design:
             if name not in _OF_PAIRS | {"pairs", "costs"}
         }
         return part
+
+    def drawn_in(self, power):
+        """The same candidates, between items that are drawn in towards a sphere.
+
+        The farther out an item lies, the less its reward is what a linear model makes
+        of it; but a design criterion asks most about the items farthest out. It here
+        sees φ / (‖φ‖ / m)^power, with φ counted from the mean and m the median length,
+        of the candidates' items, each as often as candidates name it.
+
+        Parameters
+        ----------
+        power : float in [0, 1]
+            0 leaves every item where it is, 1 puts all on the sphere of radius m.
+
+        Returns
+        -------
+        drawn : Design
+            Rewards, past information, prior precision and target are those of the model
+            and of what was asked, as they are.
+        """
+        drawn = copy(self)
+        for name in vars(self).keys() & _OF_EMBEDDING:
+            del vars(drawn)[name]
+        counts = np.bincount(self.pairs.ravel(), minlength=len(self.embedding))
+        phi = self.embedding - counts @ self.embedding / max(counts.sum(), 1)
+        lengths = np.linalg.norm(phi, axis=1)
+        named = np.repeat(lengths, counts)
+        scale = np.median(named) if len(named) else 0
+        lengths = np.maximum(lengths / (scale or lengths.max(initial=0) or 1), TINY)
+        drawn.embedding = phi / lengths[:, None] ** power
+        drawn._tensors = {}
+        return drawn
 
     def offsets(self, rng, n_draws, asked=()):
         """Coefficients drawn from the posterior, or heads at random, less the estimate.
