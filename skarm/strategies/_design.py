@@ -337,37 +337,31 @@ class Design:
         }
         return part
 
-    def drawn_in(self, power):
-        """The same candidates, between items that are drawn in towards a sphere.
+    def on_sphere(self):
+        """The same candidates, between items that are all as far from the center.
 
         The farther out an item lies, the less its reward is what a linear model makes
         of it; but a design criterion asks most about the items farthest out. It here
-        sees φ / (‖φ‖ / m)^power, with φ counted from the mean and m the median length,
-        of the candidates' items, each as often as candidates name it.
-
-        Parameters
-        ----------
-        power : float in [0, 1]
-            0 leaves every item where it is, 1 puts all on the sphere of radius m.
+        sees m φ / ‖φ‖, with φ counted from the mean and m the median length, of the
+        candidates' items, each as often as candidates name it.
 
         Returns
         -------
-        drawn : Design
+        design : Design
             Rewards, past information, prior precision and target are those of the model
             and of what was asked, as they are.
         """
-        drawn = copy(self)
+        twin = copy(self)
         for name in vars(self).keys() & _OF_EMBEDDING:
-            del vars(drawn)[name]
+            del vars(twin)[name]
         counts = np.bincount(self.pairs.ravel(), minlength=len(self.embedding))
         phi = self.embedding - counts @ self.embedding / max(counts.sum(), 1)
         lengths = np.linalg.norm(phi, axis=1)
-        named = np.repeat(lengths, counts)
-        scale = np.median(named) if len(named) else 0
-        lengths = np.maximum(lengths / (scale or lengths.max(initial=0) or 1), TINY)
-        drawn.embedding = phi / lengths[:, None] ** power
-        drawn._tensors = {}
-        return drawn
+        median = np.median(np.repeat(lengths, counts)) if counts.any() else 0.0
+        median = median or lengths.max(initial=0) or 1.0
+        twin.embedding = phi / np.maximum(lengths / median, TINY)[:, None]
+        twin._tensors = {}
+        return twin
 
     def offsets(self, rng, n_draws, asked=()):
         """Coefficients drawn from the posterior, or heads at random, less the estimate.

@@ -8,9 +8,8 @@ parts; and once most directions are settled, which can be read off the posterior
 latter alone. But only pairs that the model is least sure of are asked about. It is too
 simple for the rewards: an answer about a wide difference, which every design likes,
 bends it, and one about a narrow difference does not. For the same reason responses are
-seen drawn in towards a sphere, so that those unlike all others do not fill the batch,
-until most directions are settled. Where prompts are few, random pairs did better: see
-`FEW_GROUPS`.
+seen on a sphere until most directions are settled, so that those unlike all others do
+not fill the batch. Where prompts are few, random pairs did better: see `FEW_GROUPS`.
 """
 
 from copy import copy
@@ -37,9 +36,6 @@ __all__ = [
 
 #: From this settled share on, the information about all coefficients is what counts.
 SETTLED = 1 / 2
-#: Before that, items are seen drawn in towards a sphere by this power of their length:
-#: rewards of those that differ most from the rest are the least like a linear model's.
-DRAWN_IN = 3 / 4
 #: This share of the pairs may be asked about, those that the model is least sure of.
 UNDECIDED = 1 / 2
 #: Before that, where pairs across groups are offered, a difference longer than this
@@ -72,10 +68,9 @@ def adaptive(design, n_pairs, *, rng):
     :func:`blended_moment`; then `greedy_d_optimal`. If the query has a target,
     `v_optimal` for that in any case. All with ``undecided=0.5``, once there is a model,
     and with ``bound=1`` where pairs cross groups and less than half is settled. Until
-    half is settled, the rule sees items drawn in towards a sphere, see
-    :meth:`Design.drawn_in`: pairs are long by what they differ in, not by how far out
-    their items are. Pairs far out stay eligible where tails are light and no pair
-    crosses groups. With fewer
+    half is settled, the rule sees items on a sphere, see :meth:`Design.on_sphere`:
+    pairs are long by what they differ in, not by how far out their items are. Pairs far
+    out stay eligible where tails are light and no pair crosses groups. With fewer
     than 30 groups and less than half settled, in place of these: `random`, and from 1/6
     on `tournament_d_optimal`, the better of two random pairs. For a batch of an eighth
     or more of the candidates, `random` in any case. See :func:`settled_share` and
@@ -216,7 +211,7 @@ def _rule(design, n_pairs):
         rule = random if share < LEAN else tournament_d_optimal
         return design, rule, {}, f"{rule.__name__}: {settled}, and groups are few"
     if share < SETTLED:
-        design = design.drawn_in(DRAWN_IN)
+        design = design.on_sphere()
     crossing, weight = _crosses_groups(design), tail_weight(design)
     params, left_out = {"eligible": "auto"}, "and are left out"
     if weight <= LIGHT_TAILS and not crossing:

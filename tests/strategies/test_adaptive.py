@@ -7,7 +7,6 @@ from skarm import ActiveComparisonSampler, BradleyTerryRegressor, Comparisons
 from skarm.sampler import make_design
 from skarm.strategies import adaptive, get_strategy
 from skarm.strategies.adaptive import (
-    DRAWN_IN,
     SETTLED,
     settled_share,
     tail_weight,
@@ -27,7 +26,7 @@ def heavy(seed=0):
 
 
 def very_heavy(seed=0):
-    """Items that weigh more than Gaussian ones even when they are drawn in."""
+    """Items that weigh more than Gaussian ones even on a sphere."""
     return np.random.default_rng(seed).standard_t(1, size=(400, 8))
 
 
@@ -110,10 +109,10 @@ def test_nothing_is_settled_in_a_cold_start():
 
 
 def named(rule, pool, n_pairs, params, model=None, target=None):
-    """What a rule picks, among items that are drawn in as long as little is settled."""
+    """What a rule picks, with items on a sphere for V, as long as little is settled."""
     design = make_design(pool, np.arange(len(pool)), model, target=target)
     if rule == "v_optimal" and settled_share(design) < SETTLED:
-        design = design.drawn_in(DRAWN_IN)
+        design = design.on_sphere()
     rng = np.random.RandomState(0)
     return get_strategy(rule)(design, n_pairs, rng=rng, **params).positions
 
@@ -121,7 +120,7 @@ def named(rule, pool, n_pairs, params, model=None, target=None):
 def seen(pool):
     """The same pairs between the items that V sees."""
     design = make_design(pool, np.arange(len(pool)), None)
-    return pool.with_items(design.drawn_in(DRAWN_IN).embedding)
+    return pool.with_items(design.on_sphere().embedding)
 
 
 def blended(pool, model, moment):

@@ -371,23 +371,22 @@ def test_the_targets_information_weighs_it_by_its_own_variances(
         np.testing.assert_allclose(cold.target_information, quarter, atol=1e-12)
 
 
-# ---------------------------------------------------------------------------- drawn in
+# --------------------------------------------------------------------- on a sphere
 
 
-@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_items_are_drawn_in_by_a_power_of_their_length(seed, power):
+def test_on_the_sphere_items_keep_their_direction_and_have_the_median_length(seed):
     pool, asked, model = fitted(seed)
     design = caught(pool, estimator=model, past=asked)
     ends = design.embedding[design.pairs].reshape(-1, 3)
     phi, center = design.embedding - ends.mean(axis=0), ends.mean(axis=0)
     lengths = np.linalg.norm(phi, axis=1)
     median = np.median(np.linalg.norm(ends - center, axis=1))
-    drawn = design.drawn_in(power)
-    expected = phi * (median / lengths[:, None]) ** power
-    np.testing.assert_allclose(drawn.embedding, expected, rtol=1e-12)
-    found = drawn.tensor("embedding").numpy()
-    np.testing.assert_array_equal(found, drawn.embedding)
+    twin = design.on_sphere()
+    expected = phi * median / lengths[:, None]
+    np.testing.assert_allclose(twin.embedding, expected, rtol=1e-12)
+    found = twin.tensor("embedding").numpy()
+    np.testing.assert_array_equal(found, twin.embedding)
 
 
 @pytest.mark.parametrize("hidden_layer_sizes", [(), (4,)])
@@ -396,20 +395,20 @@ def test_what_the_model_and_the_answers_say_stays(hidden_layer_sizes):
     fresh, read = (caught(pool, estimator=model, past=asked) for _ in range(2))
     for name in ("reward_difference_variances", "second_moment", "lengths", "prior"):
         getattr(read, name)
-    for drawn in (fresh.drawn_in(1.0), read.drawn_in(1.0)):
+    for twin in (fresh.on_sphere(), read.on_sphere()):
         for name in ("rewards", "variances", "past_information", "prior"):
             expected = getattr(read, name)
-            np.testing.assert_allclose(getattr(drawn, name), expected, rtol=1e-12)
-        x = drawn.differences
-        np.testing.assert_allclose(drawn.second_moment, x.T @ x / len(x), atol=1e-12)
+            np.testing.assert_allclose(getattr(twin, name), expected, rtol=1e-12)
+        x = twin.differences
+        np.testing.assert_allclose(twin.second_moment, x.T @ x / len(x), atol=1e-12)
         covariance = np.linalg.inv(read.past_information + read.prior)
         variances = np.einsum("ki,ij,kj->k", x, covariance, x)
-        np.testing.assert_allclose(drawn.reward_difference_variances, variances)
+        np.testing.assert_allclose(twin.reward_difference_variances, variances)
 
 
 def test_items_at_the_center_stay_there():
     items = np.vstack([np.eye(3), -np.eye(3), np.zeros((1, 3))])
     design = Design(np.array([[0, 3], [1, 4], [2, 5], [6, 6]]), lambda: items)
-    np.testing.assert_allclose(design.drawn_in(1.0).embedding, items, atol=1e-15)
+    np.testing.assert_allclose(design.on_sphere().embedding, items, atol=1e-15)
     alike = Design(np.array([[0, 1]]), lambda: np.ones((4, 2)))
-    np.testing.assert_array_equal(alike.drawn_in(0.75).embedding, np.zeros((4, 2)))
+    np.testing.assert_array_equal(alike.on_sphere().embedding, np.zeros((4, 2)))
