@@ -7,7 +7,7 @@ the same candidates without a model; the default model is fitted to their answer
 judged on unseen prompts. Prints the mean quality of random and each rule's paired
 difference to it, with its standard error over seeds. Writes JSON and PNG.
 
-What "auto" does in a cold start was chosen on the tuning half.
+What "auto" does in a cold start was chosen on the tuning half of the prompts.
 """
 
 import argparse

@@ -12,6 +12,7 @@ SEEDS = 20
 
 #: The prompts and models of a file are split in two by a hash of their names. Rules and
 #: constants were chosen on the tuning half; the report is about the reporting half.
+#: (One rule, to see items on a sphere, with tuning prompts and the models of both.)
 HALVES = ("tuning", "reporting")
 SALT = "skarm"
 #: Share of the prompts (or items) that are only judged on.

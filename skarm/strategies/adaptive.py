@@ -96,7 +96,7 @@ def adaptive(design, n_pairs, *, rng):
     batch among every pair of a vast pool takes seconds, and ten times as long by V as
     by D. The rules and shares were chosen on the tuning half of the study's prompts and
     models, but for recorded answers and those that ship with skarm, which have no
-    halves.
+    halves, and the sphere, chosen on these prompts with the models of both halves.
 
     References
     ----------
@@ -216,7 +216,8 @@ def _rule(design, n_pairs):
     params, left_out = {"eligible": "auto"}, "and are left out"
     if weight <= LIGHT_TAILS and not crossing:
         params, left_out = {"eligible": 1.0}, "so none is left out"
-    tails = f"differences far out weigh {weight:.2f} of a Gaussian's, {left_out}"
+    seen = "on a sphere " if share < SETTLED else ""
+    tails = f"{seen}differences far out weigh {weight:.2f} of a Gaussian's, {left_out}"
     if not design.is_cold:
         params["undecided"] = UNDECIDED
         tails = f"the {UNDECIDED:.0%} of the pairs most in doubt are offered; {tails}"
