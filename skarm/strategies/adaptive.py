@@ -216,7 +216,7 @@ def _rule(design, n_pairs):
     params, left_out = {"eligible": "auto"}, "and are left out"
     if weight <= LIGHT_TAILS and not crossing:
         params, left_out = {"eligible": 1.0}, "so none is left out"
-    seen = "on a sphere " if share < SETTLED else ""
+    seen = "on a sphere, " if share < SETTLED else ""
     tails = f"{seen}differences far out weigh {weight:.2f} of a Gaussian's, {left_out}"
     if not design.is_cold:
         params["undecided"] = UNDECIDED
