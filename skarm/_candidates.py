@@ -10,9 +10,9 @@ __all__ = ["MAX_CANDIDATES", "as_indices", "candidate_indices", "excluded_indice
 
 #: Pools with more candidates than this are thinned to a random subset of this size.
 MAX_CANDIDATES = 200_000
-#: With no more possible pairs than so many per candidate, nor than so many in all,
-#: each is looked up.
-FEW_CODES, MAX_CODES = 256, 2**25
+#: Odd, and 2⁶⁴ over the golden ratio: its products spread whole numbers evenly over
+#: their upper bits (Knuth, "The art of computer programming" 3, section 6.4).
+SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
 
 def candidate_indices(pool, candidates, exclude, n_pairs, rng):
@@ -74,21 +74,33 @@ def _distinct_questions(pool, index, n_pairs, rng):
     first, second = pairs.astype(np.int64, copy=False).T
     lesser, greater = np.minimum(first, second), np.maximum(first, second)
     code = (greater * (greater + 1) >> 1) + lesser
-    if _are_distinct(code, pool.n_items * (pool.n_items + 1) // 2):
+    if _are_distinct(code):
         return index
     order = rng.permutation(len(code))
     distinct = np.sort(order[np.unique(code[order], return_index=True)[1]])
     return index[distinct] if len(distinct) >= n_pairs else index
 
 
-def _are_distinct(codes, n_codes):
-    """Whether no code below `n_codes` is there twice."""
-    if n_codes <= min(FEW_CODES * len(codes), MAX_CODES):  # a byte each
-        seen = np.zeros(n_codes, dtype=bool)
-        seen[codes] = True
-        return np.count_nonzero(seen) == len(codes)
-    ranked = np.sort(codes)
-    return bool((ranked[1:] != ranked[:-1]).all())
+def _are_distinct(codes):
+    """Whether no code is there twice: in linear time, and in little of the cache.
+
+    One of those that hash to a slot holds it; equal codes hash to the same. So of two
+    equal ones either one holds the slot, or neither does and both are left over.
+    """
+    if not len(codes):
+        return True
+    n_bits = (2 * len(codes)).bit_length()
+    slots = codes.view(np.uint64) * SPREAD >> np.uint64(64 - n_bits)
+    places = np.arange(len(codes), dtype=np.int32)
+    held_by = np.empty(2**n_bits, dtype=np.int32)
+    held_by[slots] = places
+    holders = held_by[slots]
+    without = np.flatnonzero(holders != places)
+    left = codes[without]
+    if (codes[holders[without]] == left).any():
+        return False
+    left.sort()
+    return bool((left[1:] != left[:-1]).all())
 
 
 def as_indices(index, n_pool, name):

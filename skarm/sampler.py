@@ -267,6 +267,8 @@ class ActiveComparisonSampler(BaseEstimator):
 
     def _check_strategy_params(self, strategy):
         params = dict(self.strategy_params or {})
+        if not params:
+            return params
         known = inspect.signature(strategy).parameters
         takes_any = any(p.kind is p.VAR_KEYWORD for p in known.values())
         names = [n for n, p in known.items() if p.kind is p.KEYWORD_ONLY and n != "rng"]

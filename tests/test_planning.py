@@ -154,9 +154,7 @@ def test_a_callable_that_breaks_the_caps_is_told(world):
     assert counts(pool[sampler.query(pool, n_pairs=20)].pairs).max() == 1
 
 
-@pytest.mark.parametrize("n_codes", [0, 2**25])  # by sorting, and by looking up
-def test_a_question_that_is_listed_twice_is_asked_once(world, n_codes, monkeypatch):
-    monkeypatch.setattr(_candidates, "MAX_CODES", n_codes)
+def test_a_question_that_is_listed_twice_is_asked_once(world):
     pool, model = world
     twice = np.vstack([pool.pairs[:30], pool.pairs[:30, ::-1]])
     listed = Comparisons(pool.items, twice)
@@ -165,6 +163,21 @@ def test_a_question_that_is_listed_twice_is_asked_once(world, n_codes, monkeypat
         indices = sampler.query(listed, estimator=model, n_pairs=30)
         assert set(indices % 30) == set(range(30)), strategy
         assert len(set(sampler.query(listed, estimator=model, n_pairs=45))) == 45
+
+
+@pytest.mark.parametrize("spread", [0, 1, int(_candidates.SPREAD)])  # 0: all collide
+def test_repeated_codes_are_found_whatever_collides(spread, monkeypatch):
+    monkeypatch.setattr(_candidates, "SPREAD", np.uint64(spread))
+    rng = np.random.default_rng(0)
+    found = set()
+    for n in (0, 1, 2, 3, 40, 1000):
+        for n_codes in (n, 2 * n, n * n, 2**62):
+            drawn = rng.integers(max(n_codes, 1), size=n)
+            for codes in (drawn, np.unique(drawn)[::-1].copy()):
+                are_distinct = len(np.unique(codes)) == len(codes)
+                assert _candidates._are_distinct(codes) == are_distinct
+                found.add(are_distinct)
+    assert found == {True, False}
 
 
 # ------------------------------------------------------------------------------- costs
