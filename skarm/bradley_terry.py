@@ -60,9 +60,9 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         Of each coefficient of a linear model, where `alpha` is "auto". Few features
         carry most of a reward: Student's t, with 3 degrees of freedom, shrinks those
         less and the others more, by a precision for each. With groups and up to 1,024
-        features, coefficients are correlated as the differences inside groups are, if
-        that has the larger evidence. Networks, sparse items, over 4,096 features, and
-        over 32 comparisons a feature have the normal prior.
+        features it is averaged, by the evidence, with one under which coefficients are
+        correlated as the differences inside groups are. Networks, sparse items, over
+        4,096 features, and over 32 comparisons a feature have the normal prior.
     alpha : float or "auto", default="auto"
         Prior precision of the last layer, for a normal prior N(0, I / alpha); the loss
         is a sum over comparisons. "auto" maximises the Laplace marginal likelihood

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
-from scipy.special import expit
+from scipy.special import expit, softmax
 
 from skarm import BradleyTerryRegressor, Comparisons
 from skarm._model import linear, prior
@@ -170,30 +170,49 @@ def test_the_fit_is_the_minimum_under_the_matrix(n):
     np.testing.assert_allclose(model.information_, (x.T * p * (1 - p)) @ x, rtol=1e-9)
 
 
-def test_it_is_the_fit_with_students_t_on_the_roots_coordinates():
-    asked, y = problem()
-    root, inverse = roots(within_moment(asked.items, asked.groups, shrink=True))
-    model = BradleyTerryRegressor().fit(asked, y)
-    plain = BradleyTerryRegressor()
-    plain.fit(Comparisons(asked.items @ root, asked.pairs), y)
-    np.testing.assert_allclose(model.coef_, root @ plain.coef_, rtol=1e-6)
-    alpha = inverse @ np.diag(plain.alpha_) @ inverse
-    np.testing.assert_allclose(model.alpha_, alpha, rtol=1e-4, atol=1e-6)
-    assert model.log_evidence_ == pytest.approx(plain.log_evidence_)
+def two_priors(asked, y):
+    """Shares and covariances of both priors, from fits without groups."""
+    root, _ = roots(within_moment(asked.items, asked.groups, shrink=True))
+    plain, turned = BradleyTerryRegressor(), BradleyTerryRegressor()
+    plain.fit(without_groups(asked), y)
+    turned.fit(Comparisons(asked.items @ root, asked.pairs), y)
+    shares = softmax([plain.log_evidence_, turned.log_evidence_])
+    return shares, np.diag(1 / plain.alpha_), (root / turned.alpha_) @ root
 
 
-def test_the_evidence_decides():
+def test_the_prior_is_the_mean_of_both_weighted_by_their_evidence():
+    n_mixed = 0
+    for seed in range(6):
+        asked, y = problem(seed)
+        shares, own, turned = two_priors(asked, y)
+        if shares.min() < linear.NEGLIGIBLE:
+            continue
+        n_mixed += 1
+        model = BradleyTerryRegressor().fit(asked, y)
+        covariance = shares[0] * own + shares[1] * turned
+        np.testing.assert_allclose(
+            np.linalg.inv(model.alpha_), covariance, rtol=1e-3, atol=1e-5
+        )
+    assert n_mixed >= 3
+
+
+def test_a_prior_with_hardly_any_evidence_is_left_out():
     taken = []
     for seed in range(8):
         for power in (1.0, -1.0):
             asked, y = problem(seed, 300, power)
             model = BradleyTerryRegressor().fit(asked, y)
             alone = BradleyTerryRegressor().fit(without_groups(asked), y)
+            shares, _, turned = two_priors(asked, y)
             assert model.log_evidence_ >= alone.log_evidence_
-            turned = np.ndim(model.alpha_) == 2
-            assert turned or np.array_equal(model.coef_, alone.coef_)
-            taken.append((power, turned))
-    assert taken.count((1.0, True)) >= 7 and taken.count((-1.0, True)) <= 1
+            if shares[0] < linear.NEGLIGIBLE:
+                covariance = np.linalg.inv(model.alpha_)
+                np.testing.assert_allclose(covariance, turned, rtol=1e-3, atol=1e-5)
+            elif shares[1] < linear.NEGLIGIBLE:
+                assert np.array_equal(model.coef_, alone.coef_)
+                assert np.array_equal(model.alpha_, alone.alpha_)
+            taken.append((power, int(np.round(shares[1]))))
+    assert taken.count((1.0, 1)) >= 7 and taken.count((-1.0, 1)) <= 1
 
 
 def test_rewards_made_of_what_differs_are_found_with_fewer_answers():

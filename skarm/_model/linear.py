@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import eigh
+from scipy.linalg import cholesky, eigh, solve_triangular
+from scipy.special import softmax
 
 from skarm._data.items import to_dense
 from skarm._model.evidence import maximize_evidence
@@ -38,6 +39,8 @@ SMALL = 2**18
 MANY = 32
 #: Coordinates are turned where features are no more: the root of A costs 20 d³.
 MAX_TURNED = 1024
+#: A prior with a smaller share of the evidence is left out.
+NEGLIGIBLE = 0.01
 #: With no more features than this one thread factors a Hessian soon enough.
 MAX_ALONE = 2048
 #: The tolerance of a fit that only predicts held-out comparisons.
@@ -124,8 +127,9 @@ def fit_linear(
         feature.
     moment : callable, default=None
         Returns A of :mod:`skarm._model.prior`, (d, d), or None. With Student's t and
-        at most `MAX_TURNED` features, coefficients are then A^½ u with such a prior on
-        u, if that has the larger evidence under a normal prior, and alpha is a matrix.
+        at most `MAX_TURNED` features, there is then a second prior: coefficients are
+        A^½ u with such a prior on u. Both count by their evidence under a normal prior:
+        the covariance is the mean of theirs, and alpha, its inverse, is a matrix.
 
     Returns
     -------
@@ -197,51 +201,73 @@ def _fit(items, pairs, y, weights, alpha, tol, max_iter, coef_init, held_out=Non
 
 
 def _fit_student(items, pairs, y, weights, tol, max_iter, coef_init, moment):
-    """With a precision for each coefficient, chosen near the fit with one for all."""
+    """With a precision for each coefficient, chosen near the fit with one for all.
+
+    In the features as they are and in those turned by the root of the moment; the
+    covariances that come out count by the evidence.
+    """
     data = pairs, y, weights
-    common = _fit(items, *data, "auto", tol, max_iter, coef_init)
-    n_iter, original = common.n_iter, items
+    fits = [_fit(items, *data, "auto", tol, max_iter, coef_init)]
     is_wide = items.shape[1] > MAX_TURNED
     moment = None if moment is None or is_wide else moment()
     if moment is not None:
         root, inverse = roots(moment)
         turned = items @ root.astype(items.dtype)
         start = None if coef_init is None else inverse @ coef_init
-        other = _fit(turned, *data, "auto", tol, max_iter, start)
-        n_iter += other.n_iter
-        if other.log_evidence > common.log_evidence:
-            items, common = turned, other
+        fits.append(_fit(turned, *data, "auto", tol, max_iter, start))
+    shares = softmax([fit.log_evidence for fit in fits])
+    shares = np.where(shares < NEGLIGIBLE, 0.0, shares)
+    shares /= shares.sum()
+    covariance, coef = np.zeros(1), 0.0
+    if shares[0]:
+        covariance = shares[0] * _student_variances(items, data, fits[0])
+        coef = shares[0] * fits[0].coef
+    if shares[1:].any():
+        variances = shares[1] * _student_variances(turned, data, fits[1])
+        covariance = root * variances @ root + np.diag(covariance)
+        coef = coef + shares[1] * (root @ fits[1].coef)
+    fit = _fit_under(covariance, items, *data, tol, max_iter, coef)
+    return fit._replace(
+        n_iter=fit.n_iter + sum(known.n_iter for known in fits),
+        log_evidence=max(known.log_evidence for known in fits),
+    )
+
+
+def _student_variances(items, data, fit):
+    """Variances of the coefficients under Student's t, near the fit with one alpha."""
     loss, expand, _ = _coordinates(items, *data)
-    curvature, mean_square = _curvature(loss, expand, common), loss.mean_square()
-    precisions = student_precisions(
-        curvature, common.coef, common.alpha, mean_square or 1.0
-    )
-    # Precisions are those of a normal prior N(0, I) on other units.
-    scale = 1 / np.sqrt(precisions)
-    scaled = items * scale.astype(items.dtype)
-    fit = _fit(scaled, *data, 1.0, tol, max_iter, common.coef / scale)
-    fit = fit._replace(
-        coef=fit.coef * scale,
-        alpha=precisions,
-        n_iter=n_iter + fit.n_iter,
-        log_evidence=common.log_evidence,
-    )
-    if items is original:
+    curvature, mean_square = _curvature(loss, expand, fit), loss.mean_square()
+    return 1 / student_precisions(curvature, fit.coef, fit.alpha, mean_square or 1.0)
+
+
+def _fit_under(covariance, items, pairs, y, weights, tol, max_iter, near):
+    """Under N(0, covariance), a matrix or its diagonal; N(0, I) on other features."""
+    data = pairs, y, weights
+    if covariance.ndim == 1:
+        scale = np.sqrt(covariance)
+        scaled = items * scale.astype(items.dtype)
+        fit = _fit(scaled, *data, 1.0, tol, max_iter, near / scale)
         terms, known = fit.terms, fit.information
         if terms is not None:
             terms = (terms[0] / scale, *terms[1:])
         if known is not None:
             known = known / scale / scale[:, None]
-        return fit._replace(information=known, terms=terms)
-    coef = root @ fit.coef
-    rows, ends = original, pairs
+        coef, alpha = fit.coef * scale, 1 / covariance
+        return fit._replace(coef=coef, alpha=alpha, information=known, terms=terms)
+    lower = cholesky(covariance, lower=True)
+    start = solve_triangular(lower, near, lower=True)
+    turned = items @ lower.astype(items.dtype)
+    fit = _fit(turned, *data, 1.0, tol, max_iter, start)
+    coef = lower @ fit.coef
+    rows, ends = items, pairs
     if fit.terms is not None:
-        rows, ends = _differences(original, pairs), None
+        rows, ends = _differences(items, pairs), None
     seen = BradleyTerryLoss(rows, ends, y, weights)
     terms = rows, ends, seen.variance(seen.logits(coef))
+    inverse = solve_triangular(lower, np.eye(len(lower)), lower=True)
     return fit._replace(
         coef=coef,
-        alpha=(inverse * precisions) @ inverse,
+        alpha=inverse.T @ inverse,
         information=information(*terms) if fit.terms is None else None,
         terms=None if fit.terms is None else terms,
     )

@@ -6,10 +6,12 @@ that occur: w = Σ_k c_k x_k with independent c_k has the covariance of the x_k.
 
     w ~ N(0, A / alpha),  A the mean of x xᵀ inside groups,
 
-is offered beside N(0, I / alpha), and the evidence decides: the powered correlation
-prior of Krishna, Bondell and Ghosh ("Bayesian variable selection using an adaptive
-powered correlation prior", Journal of Statistical Planning and Inference 139, 2009),
-for the powers 0 and 1.
+is offered beside N(0, I / alpha): the powered correlation prior of Krishna, Bondell and
+Ghosh ("Bayesian variable selection using an adaptive powered correlation prior",
+Journal of Statistical Planning and Inference 139, 2009), for the powers 0 and 1. Each
+counts by its evidence, as in Bayesian model averaging (Hoeting, Madigan, Raftery and
+Volinsky, Statistical Science 14, 1999): to take the one with more was worse, all the
+more so with answers that a strategy chose.
 """
 
 from functools import partial
