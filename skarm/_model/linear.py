@@ -218,7 +218,7 @@ def _fit_student(items, pairs, y, weights, tol, max_iter, coef_init, moment):
     shares = softmax([fit.log_evidence for fit in fits])
     shares = np.where(shares < NEGLIGIBLE, 0.0, shares)
     shares /= shares.sum()
-    covariance, coef = np.zeros(1), 0.0
+    covariance, coef = np.zeros(items.shape[1]), 0.0
     if shares[0]:
         covariance = shares[0] * _student_variances(items, data, fits[0])
         coef = shares[0] * fits[0].coef

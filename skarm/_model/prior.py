@@ -10,8 +10,7 @@ is offered beside N(0, I / alpha): the powered correlation prior of Krishna, Bon
 Ghosh ("Bayesian variable selection using an adaptive powered correlation prior",
 Journal of Statistical Planning and Inference 139, 2009), for the powers 0 and 1. Each
 counts by its evidence, as in Bayesian model averaging (Hoeting, Madigan, Raftery and
-Volinsky, Statistical Science 14, 1999): to take the one with more was worse, all the
-more so with answers that a strategy chose.
+Volinsky, Statistical Science 14, 1999).
 """
 
 from functools import partial
