@@ -13,7 +13,7 @@ SEEDS = 20
 #: The prompts and models of a file are split in two by a hash of their names. Rules and
 #: constants were chosen on the tuning half; the report is about the reporting half.
 #: (Two, to see items on a sphere and to average priors, with tuning prompts and the
-#: models of both; the latter stayed after a look at "hand" and "pca" of the other half.)
+#: models of both; the latter stayed after a look at two worlds of the other half.)
 HALVES = ("tuning", "reporting")
 SALT = "skarm"
 #: Share of the prompts (or items) that are only judged on.
