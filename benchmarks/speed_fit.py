@@ -13,7 +13,7 @@ Four parts, each alternating the sides in one process, medians over --repeat rou
   deviations k^(-decay) along the axes, as embeddings have. Gradients are given
   relative to that at zero.
 - `auto`: alpha="auto" with a normal prior against one fit at that alpha; and the
-  default, Student's t prior, against both;
+  default, Student's t prior, without groups and, averaging two, with groups of ten;
 - `ids`: votes on names (fields model_left, model_right, winner), from the names to the
   strengths, against evalica and choix where they are installed.
 - `network`: a 3 x 64 network on --dim wide features, of Gaussian clusters or, with
@@ -125,13 +125,22 @@ def print_memory(args):
 # ------------------------------------------------------------------------------ auto
 
 
+GROUP_SIZE = 10
+
+
 def run_auto(args):
     for n in args.comparisons:
         asked, y = problem(n, args.items or 2 * n, args.dim, args.decay)
         normal = BradleyTerryRegressor(prior="normal")
         fixed = BradleyTerryRegressor(alpha=normal.fit(asked, y).alpha_)
-        sides = {"auto": normal, "fixed": fixed, "student_t": BradleyTerryRegressor()}
-        calls = {side: partial(model.fit, asked, y) for side, model in sides.items()}
+        groups = np.arange(len(asked.items)) // GROUP_SIZE
+        grouped = Comparisons(asked.items, asked.pairs, groups=groups)
+        calls = {
+            "auto": partial(normal.fit, asked, y),
+            "fixed": partial(fixed.fit, asked, y),
+            "student_t": partial(BradleyTerryRegressor().fit, asked, y),
+            "both priors": partial(BradleyTerryRegressor().fit, grouped, y),
+        }
         times, _ = alternate(calls, args.repeat)
         yield {
             "comparisons": n,
@@ -139,6 +148,7 @@ def run_auto(args):
             "times": times,
             "auto / fixed": most(times["auto"], times["fixed"]),
             "student_t / auto": most(times["student_t"], times["auto"]),
+            "both priors / auto": most(times["both priors"], times["auto"]),
         }
 
 

@@ -108,13 +108,13 @@ def checks(found, table):
         limits = {"hand": 500, "pca": 500, "linear": 400, "duplicated": 400}
         for world, limit in limits.items():
             if world in auto.index:
-                labels = auto.labels[world]
+                row = auto.loc[world]
                 lines.append(
                     (
                         f"auto: random's final quality with at most {limit} labels in "
                         f"{world}",
-                        "never" if np.isnan(labels) else f"{labels:.0f}",
-                        bool(labels <= limit),
+                        f"{_labels(row.labels)} ({_labels_interval(row)})",
+                        bool(row.labels <= limit),
                     )
                 )
         summary, _ = ranks(found)
@@ -213,14 +213,15 @@ def markdown(table, setting):
             else [f"### {world}", ""]
         )
         out += [
-            f"| strategy | seeds | round 1 | at {last_labels} | gain | 95 % | labels |",
-            "| --- | --- | --- | --- | --- | --- | --- |",
+            f"| strategy | seeds | round 1 | at {last_labels} | gain | 95 % | labels "
+            "| 95 % |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- |",
         ]
         for r in rows.itertuples():
-            labels = "never" if np.isnan(r.labels) else f"{r.labels:.0f}"
             out.append(
                 f"| {r.strategy} | {r.seeds} | {r.first:.3f} | {r.last:.3f} | "
-                f"{r.gain:+.4f} | {r.low:+.4f} … {r.high:+.4f} | {labels} |"
+                f"{r.gain:+.4f} | {r.low:+.4f} … {r.high:+.4f} | {_labels(r.labels)} | "
+                f"{_labels_interval(r)} |"
             )
         out.append("")
     for recipe in sorted(set(table.recipe) - {MAIN, "length only"}, key=_natural):
@@ -230,6 +231,15 @@ def markdown(table, setting):
             out += _recipe_table(rows, table[table.recipe == recipe])
             out.append("")
     return "\n".join(out) + "\n"
+
+
+def _labels(number):
+    """A number of labels, or that there is none."""
+    return f"{number:.0f}" if np.isfinite(number) else "never"
+
+
+def _labels_interval(row):
+    return f"{_labels(row.labels_low)} … {_labels(row.labels_high)}"
 
 
 def _natural(name):
