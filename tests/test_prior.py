@@ -135,15 +135,14 @@ def test_roots_of_a_moment_are_symmetric_and_inverse_to_each_other():
     x = np.random.default_rng(3).standard_normal((50, 5))
     root, inverse = roots(x.T @ x)
     np.testing.assert_allclose(root, root.T)
-    np.testing.assert_allclose(root @ root, x.T @ x)
+    np.testing.assert_allclose(root @ root * np.square(x).sum() / 5, x.T @ x)
     np.testing.assert_allclose(root @ inverse, np.eye(5), atol=1e-12)
 
 
 def test_a_direction_without_any_difference_keeps_a_little_variance():
     x = np.random.default_rng(4).standard_normal((50, 5)) * [1, 1, 1, 1, 0]
     root, _ = roots(x.T @ x)
-    floor = prior.FLOOR * np.trace(x.T @ x) / 5
-    assert (root @ root)[4, 4] == pytest.approx(floor)
+    assert (root @ root)[4, 4] == pytest.approx(prior.FLOOR)
 
 
 def test_a_precision_is_a_matrix_however_it_is_given():
@@ -168,6 +167,25 @@ def test_the_fit_is_the_minimum_under_the_matrix(n):
     p = expit(x @ model.coef_)
     np.testing.assert_allclose(x.T @ (p - y) + alpha @ model.coef_, 0, atol=1e-6)
     np.testing.assert_allclose(model.information_, (x.T * p * (1 - p)) @ x, rtol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-140, 1e-80, 1e80, 1e140])
+def test_the_fit_is_the_same_in_any_unit(scale):
+    asked, y = problem(n=40)
+    model = BradleyTerryRegressor().fit(asked, y)
+    scaled = Comparisons(asked.items * scale, asked.pairs, groups=asked.groups)
+    other = BradleyTerryRegressor().fit(scaled, y)
+    np.testing.assert_allclose(other.coef_ * scale, model.coef_, rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-160, 1e170])
+@pytest.mark.parametrize("has_groups", [True, False])
+def test_units_that_overflow_are_an_error(scale, has_groups):
+    asked, y = problem(n=40)
+    groups = asked.groups if has_groups else None
+    scaled = Comparisons(asked.items * scale, asked.pairs, groups=groups)
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match="Scale the items"):
+        BradleyTerryRegressor().fit(scaled, y)
 
 
 def two_priors(asked, y):

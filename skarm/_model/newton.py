@@ -56,6 +56,11 @@ def newton(loss, coef, alpha, threshold, max_iter, *, enough=0.0, known=None):
     -------
     minimum : Minimum
         With the gradient at or below the threshold, if it converged.
+
+    Raises
+    ------
+    ValueError
+        If what is computed overflows.
     """
     logits = loss.logits(coef)
     square = loss.inner(coef, coef, logits)
@@ -78,6 +83,13 @@ def newton(loss, coef, alpha, threshold, max_iter, *, enough=0.0, known=None):
         decrement = loss.inner(gradient, step, moved)
         cross = loss.inner(coef, step, moved)
         far = loss.inner(step, step, moved)
+        if not np.isfinite(value + decrement + alpha * far):
+            raise ValueError(
+                "A fit needs items, weights and alpha whose squares and products are "
+                f"finite and not zero in float64. Got a loss of {value:.3g} nats and a "
+                f"step of squared length {far:.3g}. Scale the items, with "
+                "StandardScaler() in make_reward_pipeline(...)."
+            )
         rate = 1.0
         while True:
             new_logits = logits - rate * moved

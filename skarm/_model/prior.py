@@ -107,6 +107,8 @@ def moment_of(comparisons):
 def roots(moment):
     """The symmetric square root of a moment, made regular, and its inverse.
 
+    Of a moment over its mean variance, so that features keep their scale.
+
     Parameters
     ----------
     moment : ndarray of shape (d, d)
@@ -115,11 +117,12 @@ def roots(moment):
     Returns
     -------
     root, inverse : ndarray of shape (d, d)
-        Coefficients `root` u of independent u have the covariance A. Of all roots this
-        is the one that changes the axes least, and so keeps sparse rewards sparse.
+        Coefficients `root` u of independent u have the covariance A d / tr A. Of all
+        roots this is the one that changes the axes least, and so keeps sparse rewards
+        sparse.
     """
-    values, vectors = eigh(moment)
-    sd = np.sqrt(np.maximum(values, FLOOR * values.mean()))
+    values, vectors = eigh(moment / moment.diagonal().mean())
+    sd = np.sqrt(np.maximum(values, FLOOR))
     return (vectors * sd) @ vectors.T, (vectors / sd) @ vectors.T
 
 
