@@ -218,8 +218,8 @@ def among_undecided(design, n_pairs, undecided):
     n_pairs : int
         At least so many stay.
     undecided : float in (0, 1]
-        Share that stays, those with the smallest |reward difference|; 1, and a cold
-        start, keep everyone.
+        Share that stays of those whose items differ, with the smallest |reward
+        difference|; 1, and a cold start, keep everyone.
 
     Returns
     -------
@@ -240,11 +240,16 @@ def among_undecided(design, n_pairs, undecided):
             "undecided must lie in (0, 1], the share of candidates, those with the "
             f"smallest reward differences, that may be picked. Got {undecided!r}."
         )
-    n_kept = max(n_pairs, int(np.ceil(undecided * design.n_pairs)))
-    if n_kept >= design.n_pairs or design.is_cold:
-        return design, np.arange(design.n_pairs), np.inf
+    everyone = design, np.arange(design.n_pairs), np.inf
+    if undecided == 1 or n_pairs >= design.n_pairs or design.is_cold:
+        return everyone
     gaps = np.abs(design.reward_differences)
-    widest = float(np.partition(gaps, n_kept - 1)[n_kept - 1])
+    # Pairs of equal items teach nothing: they stay, and do not count.
+    counted = gaps[design.lengths > 1e-20]
+    n_kept = max(n_pairs, int(np.ceil(undecided * len(counted))))
+    if n_kept >= len(counted):
+        return everyone
+    widest = float(np.partition(counted, n_kept - 1)[n_kept - 1])
     positions = np.flatnonzero(gaps <= widest)
     return design.among(positions), positions, widest
 
