@@ -59,10 +59,10 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     prior : {"student_t", "normal"}, default="student_t"
         Of each coefficient of a linear model, where `alpha` is "auto". Few features
         carry most of a reward: Student's t, with 3 degrees of freedom, shrinks those
-        less and the others more, by a precision for each. With groups and up to 1,024
-        features it is averaged, by the evidence, with one under which coefficients are
-        correlated as the differences inside groups are. Networks, sparse items, over
-        4,096 features, and over 32 comparisons a feature have the normal prior.
+        less and the others more, by a precision for each. With groups that `X` carries
+        and up to 1,024 features it is averaged, by the evidence, with one under which
+        coefficients are correlated as differences inside groups are. Networks, sparse
+        items, over 4,096 features, and over 32 pairs a feature have the normal prior.
     alpha : float or "auto", default="auto"
         Prior precision of the last layer, for a normal prior N(0, I / alpha); the loss
         is a sum over comparisons. "auto" maximises the Laplace marginal likelihood
@@ -137,8 +137,8 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     Notes
     -----
     Items are used once each; their differences are formed only where they are fewer
-    than the items, or few. With d = n_features, a linear fit needs, beside the items,
-    8 n_items d bytes for up to 2²² numbers, and no copy of larger ones but for
+    than the items, or few. With d = n_features, a linear fit needs, beside the items, 8
+    n_items d bytes for up to 2²² numbers, and no copy of larger ones but two for
     Student's t; 20 d² + 80 n_comparisons bytes or so; and where comparisons are fewer
     than features, 8 n_comparisons (3 d + 4 n_comparisons), and 8 d² when `information_`
     is read, which then is made. Products of larger float32 items end in float64:

@@ -98,6 +98,19 @@ def test_no_more_items_are_looked_at_where_groups_are_vast(n_groups, monkeypatch
     np.testing.assert_allclose(moment, np.diag([2, 18]), atol=1.5)
 
 
+def test_the_largest_group_is_not_passed_over(monkeypatch):
+    rng = np.random.default_rng(6)
+    items = rng.standard_normal((202, 3))
+    monkeypatch.setattr(prior, "MAX_ITEMS", 150)
+    found = within_moment(items, np.r_[0, 0, np.ones(200, dtype=int)])
+    np.testing.assert_allclose(found, within_moment(items[2:], np.zeros(200)))
+
+
+def test_items_equal_inside_every_group_have_no_moment():
+    items = np.repeat(np.random.default_rng(7).standard_normal((40, 3)), 5, axis=0)
+    assert within_moment(items, np.arange(200) // 5) is None
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("odd", [[np.inf, -np.inf, 0], [1e200, 0, 0]])
 def test_an_odd_item_that_nobody_asked_about_spoils_no_fit(odd):
@@ -186,6 +199,19 @@ def test_units_that_overflow_are_an_error(scale, has_groups):
     scaled = Comparisons(asked.items * scale, asked.pairs, groups=groups)
     with np.errstate(all="ignore"), pytest.raises(ValueError, match="Scale the items"):
         BradleyTerryRegressor().fit(scaled, y)
+
+
+@pytest.mark.parametrize("n", [40, 300])
+def test_float32_items_far_from_zero_lose_nothing(n):
+    rng = np.random.default_rng(8)
+    items = (rng.standard_normal((400, 60)) + 1000).astype(np.float32)
+    pairs = rng.integers([0, 200], [200, 400], (n, 2))
+    groups, y = np.arange(400) // 5, rng.integers(0, 2, n)
+    narrow, wide = (
+        BradleyTerryRegressor().fit(Comparisons(x, pairs, groups=groups), y)
+        for x in (items, items.astype(float))
+    )
+    np.testing.assert_allclose(narrow.coef_, wide.coef_, atol=1e-6 * wide.coef_.std())
 
 
 def two_priors(asked, y):

@@ -48,7 +48,8 @@ def within_moment(items, groups, shrink=False):
     Returns
     -------
     moment : ndarray of shape (d, d) or None
-        None where no group has two items, or all have two equal ones, or it overflows.
+        None where no group has two items, or items are equal inside all of them, up to
+        rounding, or it overflows.
 
     Notes
     -----
@@ -75,7 +76,8 @@ def within_moment(items, groups, shrink=False):
         means = (member.T @ items) / np.maximum(sizes, 1)[:, None]
         scaled = (items - means[groups]) * np.sqrt(sizes[groups, None] / n_pairs)
         moment = scaled.T @ scaled
-    if not moment.any() or not np.isfinite(moment).all():
+        rounding = 1e-14 * items.var(axis=0).sum()
+    if moment.trace() <= rounding or not np.isfinite(moment).all():
         return None
     if shrink:
         n_independent = (np.maximum(sizes, 1) - 1).sum()
@@ -164,10 +166,11 @@ def mean_variance(alpha):
 def _some_in_company(groups):
     """Rows of groups of two and more, thinned to about `MAX_ITEMS` if there are more.
 
-    First whole groups at even distances, then every so manieth item of each.
+    First whole groups at even distances by size, then every so manieth item of each.
     """
     sizes = np.bincount(groups)
-    rank = np.cumsum(sizes > 1) - 1  # of the groups that have a pair
+    rank = np.empty(len(sizes), dtype=np.intp)
+    rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
     keep = np.flatnonzero(sizes[groups] > 1)
     if len(keep) > MAX_ITEMS:
         keep = keep[rank[groups[keep]] % -(-len(keep) // MAX_ITEMS) == 0]

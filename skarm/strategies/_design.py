@@ -349,7 +349,8 @@ class Design:
         -------
         design : Design
             Rewards, past information, prior precision and target are those of the model
-            and of what was asked, as they are.
+            and of what was asked, as they are; without a model, the prior is about the
+            differences on the sphere, and so is a target where none was given.
         """
         twin = copy(self)
         for name in vars(self).keys() & _OF_EMBEDDING:

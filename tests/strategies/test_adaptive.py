@@ -261,3 +261,20 @@ def test_with_few_groups_the_first_batch_is_random(n_groups, rule):
     auto = ActiveComparisonSampler(random_state=0)
     auto.query(pool, n_pairs=20)
     assert auto.explain_["why"].startswith(f"{rule}: ")
+
+
+@pytest.mark.parametrize("is_lazy", [True, False])
+def test_pairs_of_equal_items_do_not_fill_a_batch(is_lazy):
+    items = np.zeros((240, 4))
+    items[:40] = np.random.default_rng(0).standard_normal((40, 4))
+    groups = np.arange(240) % 40  # two thirds of the pairs are between equal items
+    pool = Comparisons.all_pairs(items, groups=groups, scope="within")
+    asked = pool[np.arange(0, 600, 8)]
+    first, second = items[asked.pairs, 0].T
+    model = BradleyTerryRegressor().fit(asked, np.where(first > second, 1.0, 0.0))
+    pool = pool if is_lazy else pool[:]
+    sampler = ActiveComparisonSampler(random_state=0)
+    first, second = items[
+        pool[sampler.query(pool, estimator=model, n_pairs=20)].pairs.T
+    ]
+    assert (first != second).any(axis=1).all()

@@ -180,6 +180,21 @@ def test_the_least_decided_pairs_stay(seed, undecided):
     assert part.prior is design.prior
 
 
+def test_pairs_of_equal_items_stay_and_do_not_count():
+    embedding = np.random.default_rng(0).standard_normal((40, 3))
+    rewards = embedding @ [1.0, 2.0, 3.0]
+    differ = np.column_stack([np.arange(20), np.arange(20, 40)])
+    equal = np.repeat(np.arange(30)[:, None], 2, axis=1)
+    pairs = np.vstack([equal, differ])
+    design = Design(pairs, lambda: embedding, reward=lambda: rewards)
+    part, positions, widest = among_undecided(design, 1, 0.5)
+    least = np.argsort(np.abs(design.reward_differences[30:]))[:10]
+    np.testing.assert_array_equal(positions, np.r_[:30, np.sort(30 + least)])
+    assert part.n_pairs == 40 and widest > 0
+    same = Design(equal, lambda: embedding, reward=lambda: rewards)
+    assert among_undecided(same, 1, 0.5)[0] is same
+
+
 def test_in_a_cold_start_everyone_is_undecided():
     design = design_of(0)
     part, positions, widest = among_undecided(design, 1, 0.1)
