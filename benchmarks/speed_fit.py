@@ -125,6 +125,7 @@ def print_memory(args):
 # ------------------------------------------------------------------------------ auto
 
 
+#: Items of a prompt, where prompts are known.
 GROUP_SIZE = 10
 
 

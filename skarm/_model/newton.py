@@ -85,8 +85,8 @@ def newton(loss, coef, alpha, threshold, max_iter, *, enough=0.0, known=None):
         far = loss.inner(step, step, moved)
         if not np.isfinite(value + decrement + alpha * far):
             raise ValueError(
-                "A fit needs items, weights and alpha whose squares and products are "
-                f"finite and not zero in float64. Got a loss of {value:.3g} nats and a "
+                "A fit needs items, weights and alpha whose products neither "
+                f"overflow nor vanish in float64. Got a loss of {value:.3g} nats and a "
                 f"step of squared length {far:.3g}. Scale the items, with "
                 "StandardScaler() in make_reward_pipeline(...)."
             )

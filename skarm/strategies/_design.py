@@ -118,6 +118,8 @@ class Design:
         Cholesky factor of A, the `second_moment` made regular.
     lengths : ndarray of shape (n_pairs,)
         xᵀ A⁻¹ x of each candidate.
+    differ : ndarray of shape (n_pairs,), bool
+        Whether its items do; an answer about equal ones teaches nothing.
     target_moment : ndarray of shape (d, d)
         Mean of x xᵀ over the pairs that the model will be used on.
     target_information : ndarray of shape (d, d)
@@ -274,6 +276,10 @@ class Design:
             *(self.moment_factor, self.graph),
         )
         return lengths.cpu().numpy()
+
+    @property
+    def differ(self):
+        return self.lengths > 1e-20
 
     @cached_property
     def target_moment(self):

@@ -245,7 +245,7 @@ def among_undecided(design, n_pairs, undecided):
         return everyone
     gaps = np.abs(design.reward_differences)
     # Pairs of equal items teach nothing: they stay, and do not count.
-    counted = gaps[design.lengths > 1e-20]
+    counted = gaps[design.differ]
     n_kept = max(n_pairs, int(np.ceil(undecided * len(counted))))
     if n_kept >= len(counted):
         return everyone
@@ -319,7 +319,7 @@ def bulk(design, n_pairs, eligible):
         return None, np.inf
     lengths = design.lengths
     # Pairs of equal items teach nothing: they stay, but say nothing about the bulk.
-    ranked = np.sort(lengths[lengths > 1e-20])
+    ranked = np.sort(lengths[design.differ])
     if not len(ranked):
         return None, np.inf
     share = 0 if automatic else eligible
@@ -357,5 +357,5 @@ def longest_at_full_weight(design, bound):
             "bound must be positive, a multiple of the median length of a difference, "
             f"or None. Got {bound!r}."
         )
-    lengths = design.lengths[design.lengths > 1e-20]
+    lengths = design.lengths[design.differ]
     return bound * float(np.median(lengths)) if len(lengths) else np.inf

@@ -189,11 +189,11 @@ def tail_weight(design):
        Biometrika 57, 1970.
     """
     lengths = design.lengths
-    if not (lengths > 1e-20).any():
+    if not design.differ.any():
         return 1.0
     rank = lengths.mean()
     # Pairs of equal items teach nothing, and say nothing about the tails.
-    lengths = lengths[lengths > 1e-20]
+    lengths = lengths[design.differ]
     return float(np.mean((lengths / lengths.mean()) ** 2) * rank / (rank + 2))
 
 

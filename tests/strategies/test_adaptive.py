@@ -274,7 +274,6 @@ def test_pairs_of_equal_items_do_not_fill_a_batch(is_lazy):
     model = BradleyTerryRegressor().fit(asked, np.where(first > second, 1.0, 0.0))
     pool = pool if is_lazy else pool[:]
     sampler = ActiveComparisonSampler(random_state=0)
-    first, second = items[
-        pool[sampler.query(pool, estimator=model, n_pairs=20)].pairs.T
-    ]
+    picks = sampler.query(pool, estimator=model, n_pairs=20)
+    first, second = items[pool[picks].pairs.T]
     assert (first != second).any(axis=1).all()
