@@ -90,14 +90,14 @@ def _are_distinct(codes):
     if not len(codes):
         return True
     n_bits = (2 * len(codes)).bit_length()
-    slots = codes.view(np.uint64) * SPREAD >> np.uint64(64 - n_bits)
+    slots = (codes.view(np.uint64) * SPREAD >> np.uint64(64 - n_bits)).view(np.int64)
     places = np.arange(len(codes), dtype=np.int32)
     held_by = np.empty(2**n_bits, dtype=np.int32)
     held_by[slots] = places
-    holders = held_by[slots]
+    holders = held_by.take(slots)
     without = np.flatnonzero(holders != places)
-    left = codes[without]
-    if (codes[holders[without]] == left).any():
+    left = codes.take(without)
+    if (codes.take(holders.take(without)) == left).any():
         return False
     left.sort()
     return bool((left[1:] != left[:-1]).all())
