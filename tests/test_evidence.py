@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
+from sklearn.model_selection import GridSearchCV, GroupKFold
 
+from skarm import BradleyTerryRegressor, Comparisons
 from skarm._model import evidence, linear
 from skarm._model.evidence import maximize_evidence
 from skarm._model.newton import newton
+from skarm._model.prior import as_matrix
 
 
 def problem(seed):
@@ -91,3 +94,59 @@ def test_the_start_decides_nothing():
     cold = maximize_evidence(loss, np.zeros(loss.n_coordinates), 1e-9, 200)
     warm = maximize_evidence(loss, cold.minimum.coef + 0.1, 1e-9, 200)
     assert warm.alpha == pytest.approx(cold.alpha, rel=1e-3)
+
+
+@pytest.mark.parametrize("prior", ["normal", "student_t"])
+@pytest.mark.parametrize("n_pairs", [15, 300])
+@pytest.mark.parametrize("has_groups", [False, True])
+def test_alpha_scale_multiplies_what_evidence_prefers(prior, n_pairs, has_groups):
+    rng = np.random.default_rng(n_pairs)
+    items = rng.standard_normal((200, 20)) * np.geomspace(2, 0.2, 20)
+    groups = np.arange(200) // 10 if has_groups else None
+    asked = Comparisons.random_pairs(items, n_pairs, random_state=0)
+    asked = Comparisons(items, asked.pairs, groups=groups)
+    x = asked.differences()
+    y = (rng.random(n_pairs) < expit(x[:, 0])).astype(float)
+    plain = BradleyTerryRegressor(prior=prior).fit(asked, y)
+    model = BradleyTerryRegressor(prior=prior, alpha_scale=4.0).fit(asked, y)
+    np.testing.assert_allclose(model.alpha_, 4 * plain.alpha_, rtol=1e-6, atol=1e-9)
+    p = expit(x @ model.coef_)
+    pull = as_matrix(model.alpha_, 20) @ model.coef_
+    np.testing.assert_allclose(x.T @ (p - y) + pull, 0, atol=1e-5)
+    information = (x.T * (p * (1 - p))) @ x
+    np.testing.assert_allclose(model.information_, information, rtol=1e-6, atol=1e-9)
+    assert model.log_evidence_ == plain.log_evidence_
+
+
+def test_alpha_scale_reaches_the_last_layer_of_a_network_and_a_given_alpha_does_not():
+    rng = np.random.default_rng(0)
+    items = rng.standard_normal((300, 4))
+    asked = Comparisons.random_pairs(items, 600, random_state=0)
+    gap = np.subtract(*(3 * np.abs(items[:, 0]))[asked.pairs.T])
+    y = (rng.random(600) < expit(gap)).astype(float)
+    options = dict(hidden_layer_sizes=(16,), random_state=0)
+    plain, scaled = (
+        BradleyTerryRegressor(alpha_scale=scale, **options).fit(asked, y)
+        for scale in (1.0, 3.0)
+    )
+    assert plain.hidden_coefs_
+    assert scaled.alpha_ == pytest.approx(3 * plain.alpha_, rel=1e-6)
+    given = BradleyTerryRegressor(alpha=2.0, alpha_scale=3.0).fit(asked, y)
+    assert given.alpha_ == 2.0
+
+
+def test_alpha_scale_is_chosen_on_held_out_groups():
+    rng = np.random.default_rng(0)
+    items, groups = rng.standard_normal((400, 30)), np.arange(400) // 10
+    items[:, 0] /= 10  # to shrink hard hides it
+    pairs = Comparisons.random_pairs(
+        *(items, 300), groups=groups, scope="within", random_state=0
+    )
+    y = (rng.random(300) < expit(40 * pairs.differences()[:, 0])).astype(float)
+    search = GridSearchCV(
+        BradleyTerryRegressor(prior="normal"),
+        {"alpha_scale": [1.0, 1000.0]},
+        cv=GroupKFold(3),
+    )
+    search.fit(pairs, y, groups=groups[pairs.pairs[:, 0]])
+    assert search.best_params_ == {"alpha_scale": 1.0}

@@ -36,7 +36,9 @@ def run_cell(name, spec, recipe_name, recipe, strategy, seed, options):
 
 
 def _model(recipe, seed):
-    return PaperModel(seed) if recipe["model"] == "paper" else BradleyTerryRegressor()
+    if recipe["model"] == "paper":
+        return PaperModel(seed)
+    return BradleyTerryRegressor(**recipe.get("options", {}))
 
 
 def _ceiling(world):

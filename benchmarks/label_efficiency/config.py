@@ -54,6 +54,12 @@ QUICK = dict(
 #: strategies None means every one that is registered.
 RECIPES = {
     "skarm": dict(model="default", strategies=None),
+    "skarm, alpha_scale=2": dict(
+        model="default", options={"alpha_scale": 2.0}, strategies=("random", "auto")
+    ),
+    "skarm, alpha_scale=4": dict(
+        model="default", options={"alpha_scale": 4.0}, strategies=("random", "auto")
+    ),
     "length only": dict(model="length", strategies=("random",)),
     "paper": dict(
         model="paper",

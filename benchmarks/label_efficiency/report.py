@@ -228,7 +228,7 @@ def markdown(table, setting):
         rows = compare(table, recipe)
         if len(rows):
             out += [f"## Recipe: {recipe}", ""]
-            out += _recipe_table(rows, table[table.recipe == recipe])
+            out += _recipe_table(rows, table, recipe)
             out.append("")
     return "\n".join(out) + "\n"
 
@@ -247,19 +247,42 @@ def _natural(name):
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
-def _recipe_table(rows, cells):
-    """Strategies of a recipe beside random; with the best of n, where that was kept."""
+def beside_main(table, world, recipe, strategy):
+    """Area under a recipe's curve less the main recipe's, and its interval, or None."""
+    ours = curves(table, world, recipe, strategy)
+    main = curves(table, world, MAIN, strategy)
+    seeds = ours.index.intersection(main.index)
+    if len(seeds) < 2 or not ours.columns.equals(main.columns):
+        return None
+    both = ours.loc[seeds].to_numpy(), main.loc[seeds].to_numpy()
+    saved = label_savings(*both, n_labels=ours.columns.to_numpy())
+    return saved.area_difference, *saved.area_interval
+
+
+def _recipe_table(rows, table, recipe):
+    """Strategies of a recipe beside random; with the best of n, where that was kept.
+
+    And beside the main recipe, where rounds are the same.
+    """
+    cells = table[table.recipe == recipe]
     names = ["world", "strategy", "seeds", "at the end", "gain", "95 %"]
+    beside = [
+        beside_main(table, r.world, recipe, r.strategy) for r in rows.itertuples()
+    ]
+    if any(beside):
+        names += [f"over {MAIN}", "95 %"]
     best = None
     if "best_of" in cells and cells.best_of.notna().any():
         names.append("best of 10")
         last = cells[cells.n_labels == cells.n_labels.max()]
         best = last.groupby(["world", "strategy"]).best_of.mean()
     lines = [" | ".join(names), " | ".join("---" for _ in names)]
-    for r in rows.itertuples():
+    for r, more in zip(rows.itertuples(), beside, strict=True):
         interval = f"{r.low:+.4f} … {r.high:+.4f}"
         line = f"{r.world} | {r.strategy} | {r.seeds} | {r.last:.3f} | {r.gain:+.4f}"
         line += f" | {interval}"
+        if more:
+            line += " | {:+.4f} | {:+.4f} … {:+.4f}".format(*more)
         if best is not None:
             line += f" | {best[r.world, r.strategy]:.3f}"
         lines.append(line)

@@ -90,6 +90,7 @@ def fit_linear(
     weights,
     *,
     alpha,
+    scale=1.0,
     tol,
     max_iter,
     coef_init=None,
@@ -109,6 +110,8 @@ def fit_linear(
         Outcomes in [0, 1], and positive weights.
     alpha : float or "auto"
         Prior precision; "auto" maximises the Laplace evidence.
+    scale : float, default=1.0
+        What the precision is then multiplied by, that of every coefficient.
     tol : float
         Stop when no entry of the gradient exceeds ``tol`` times its largest entry at
         w = 0 (or its typical length for answers by chance, if that is larger).
@@ -155,8 +158,8 @@ def fit_linear(
     # Threads wait for each other longer than small products take, and blocks are small.
     with one_thread() if is_small or items.shape[1] <= MAX_ALONE else nullcontext():
         if in_student:
-            return _fit_student(*data, *limits, moment)
-        return _fit(*data, alpha, *limits, held_out)
+            return _fit_student(*data, *limits, moment, scale)
+        return _fit(*data, alpha, *limits, held_out, scale)
 
 
 def is_alone(items, pairs):
@@ -164,20 +167,26 @@ def is_alone(items, pairs):
     return items.size <= LARGE and len(pairs) >= COSTLY
 
 
-def _fit(items, pairs, y, weights, alpha, tol, max_iter, coef_init, held_out=None):
+def _fit(
+    items, pairs, y, weights, alpha, tol, max_iter, start, held_out=None, scale=1.0
+):
     if held_out is not None:  # these come last
         order = np.argsort(held_out, kind="stable")
         pairs, y, weights = pairs.T[:, order].T, y[order], weights[order]
     loss, expand, contract = _coordinates(items, pairs, y, weights)
     threshold = _threshold(loss, tol)
     if loss.n_coordinates > MAX_DENSE and alpha == "auto":
-        alpha = _alpha_of_subset(items, pairs, y, weights, tol, max_iter)
-    start = contract(coef_init, loss.mean_square() if alpha == "auto" else alpha)
+        alpha = scale * _alpha_of_subset(items, pairs, y, weights, tol, max_iter)
+    start = contract(start, loss.mean_square() if alpha == "auto" else alpha)
     log_evidence = np.nan
     if alpha == "auto":
         alpha, log_evidence, minimum, n_iter = maximize_evidence(
             loss, start, threshold, max_iter
         )
+        if scale != 1:
+            alpha *= scale
+            minimum = _minimize(loss, minimum.coef, alpha, threshold, max_iter)
+            n_iter += minimum.n_iter
     else:
         minimum = _minimize(loss, start, alpha, threshold, max_iter)
         n_iter = minimum.n_iter
@@ -200,7 +209,7 @@ def _fit(items, pairs, y, weights, alpha, tol, max_iter, coef_init, held_out=Non
     )
 
 
-def _fit_student(items, pairs, y, weights, tol, max_iter, coef_init, moment):
+def _fit_student(items, pairs, y, weights, tol, max_iter, coef_init, moment, scale):
     """With a precision for each coefficient, chosen near the fit with one for all.
 
     In the features as they are and in those turned by the root of the moment; the
@@ -226,7 +235,7 @@ def _fit_student(items, pairs, y, weights, tol, max_iter, coef_init, moment):
         variances = shares[1] * _student_variances(turned, data, fits[1])
         covariance = root * variances @ root + np.diag(covariance)
         coef = coef + shares[1] * (root @ fits[1].coef)
-    fit = _fit_under(covariance, items, *data, tol, max_iter, coef)
+    fit = _fit_under(covariance / scale, items, *data, tol, max_iter, coef)
     return fit._replace(
         n_iter=fit.n_iter + sum(known.n_iter for known in fits),
         log_evidence=max(known.log_evidence for known in fits),
