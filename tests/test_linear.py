@@ -197,6 +197,17 @@ def test_held_out_logits_are_those_of_a_fit_without(
     np.testing.assert_allclose(found.coef, fit(items, pairs, y, c, 2.0).coef, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_scaled_precision_holds_for_held_out_logits_too(name):
+    items, pairs, y, c = problem(SHAPES[name][0], labels="soft")
+    mask = np.random.default_rng(1).random(len(y)) < 0.3
+    found = fit(items, pairs, y, c, "auto", scale=3.0, held_out=mask, tol=1e-9)
+    assert found.alpha == pytest.approx(3 * fit(items, pairs, y, c, "auto").alpha)
+    given = fit(items, pairs, y, c, found.alpha, held_out=mask, tol=1e-9)
+    np.testing.assert_allclose(found.held_out_logits, given.held_out_logits, atol=1e-4)
+    np.testing.assert_allclose(found.coef, given.coef, atol=1e-6)
+
+
 def test_beyond_the_dense_limit_alpha_is_that_of_an_even_subset(monkeypatch):
     items, pairs, y, c = problem((300, 100, 900))
     monkeypatch.setattr(linear, "MAX_DENSE", 64)
@@ -204,6 +215,7 @@ def test_beyond_the_dense_limit_alpha_is_that_of_an_even_subset(monkeypatch):
     rows = np.linspace(0, 899, 32).astype(int)
     subset = fit(items, pairs[rows], y[rows], c[rows], "auto")
     assert found.alpha == subset.alpha
+    assert fit(items, pairs, y, c, "auto", scale=3.0).alpha == 3 * subset.alpha
     np.testing.assert_allclose(
         found.coef, fit(items, pairs, y, c, found.alpha).coef, atol=1e-10
     )
