@@ -265,7 +265,7 @@ def _recipe_table(rows, table, recipe):
     And beside the main recipe, where rounds are the same.
     """
     cells = table[table.recipe == recipe]
-    names = ["world", "strategy", "seeds", "at the end", "gain", "95 %"]
+    names = ["world", "strategy", "seeds", "at the end", "gain", "95 %", "labels"]
     beside = [
         beside_main(table, r.world, recipe, r.strategy) for r in rows.itertuples()
     ]
@@ -280,7 +280,7 @@ def _recipe_table(rows, table, recipe):
     for r, more in zip(rows.itertuples(), beside, strict=True):
         interval = f"{r.low:+.4f} … {r.high:+.4f}"
         line = f"{r.world} | {r.strategy} | {r.seeds} | {r.last:.3f} | {r.gain:+.4f}"
-        line += f" | {interval}"
+        line += f" | {interval} | {_labels(r.labels)}"
         if more:
             line += " | {:+.4f} | {:+.4f} … {:+.4f}".format(*more)
         if best is not None:
