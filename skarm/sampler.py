@@ -347,7 +347,11 @@ def _round_at_random(value, rng):
 
 def _costs(cost, pool, index):
     """Costs of the candidates."""
-    costs = np.asarray(cost(pool[index]) if callable(cost) else cost, dtype=np.float64)
+    costs = cost(pool[index]) if callable(cost) else cost
+    try:
+        costs = np.asarray(costs, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"cost must give one number per pair. Got {error}.") from error
     n_expected = len(index) if callable(cost) else len(pool)
     if costs.shape != (n_expected,) or not (np.isfinite(costs) & (costs > 0)).all():
         raise ValueError(

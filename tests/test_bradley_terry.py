@@ -441,6 +441,7 @@ TEXTS = Comparisons(["Yes.", "No."], [[0, 1]])
         (PAIR, [np.nan], {}, r"at least one outcome. Got 1 comparisons, all NaN"),
         (PAIR[:0], [], {}, r"at least one outcome. Got 0 comparisons"),
         (PAIR, [1], {"sample_weight": [0.0]}, r"at least one "),
+        (PAIR, ["left"], {}, r"y must hold numbers.* Got others \(could not convert"),
         (PAIR, [1, 0], {}, r"one outcome per comparison.* shape \(2,\) for 1 comp"),
         (PAIR, [[1]], {}, r"one outcome per comparison.* shape \(1, 1\)"),
         (PAIR, None, {}, r"requires y to be passed, but the target y is None"),

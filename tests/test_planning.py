@@ -222,6 +222,13 @@ def test_costs_that_are_not_one_positive_number_a_pair_are_refused(bad, world):
         ActiveComparisonSampler("entropy").query(pool, cost=bad)
 
 
+def test_costs_that_are_words_are_refused(world):
+    pool, _ = world
+    for cost in (["dear"] * 120, lambda pairs: ["dear"] * len(pairs)):
+        with pytest.raises(ValueError, match="cost must give one number per pair"):
+            ActiveComparisonSampler("random").query(pool, cost=cost)
+
+
 # ---------------------------------------------------------------------- a random share
 
 

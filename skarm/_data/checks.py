@@ -174,14 +174,22 @@ def check_outcomes(y, n_pairs):
     Raises
     ------
     ValueError
-        If the length disagrees or a value lies outside [0, 1].
+        If it does not hold numbers, the length disagrees, or a value lies outside
+        [0, 1].
     """
     if y is None:
         raise ValueError(
             "requires y to be passed, but the target y is None: one outcome per "
             "comparison, 1 where the first item was preferred."
         )
-    y = np.asarray(as_numpy(y), dtype=np.float64)
+    try:
+        y = np.asarray(as_numpy(y), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "y must hold numbers: 1 where the first item was preferred, 0 where the "
+            f"second was, 0.5 for a tie, NaN where not asked. Got others ({error}). "
+            "Pass (winner == 'first').astype(float), or read them with skarm.io."
+        ) from error
     if y.shape != (n_pairs,):
         raise ValueError(
             "y must hold one outcome per comparison, and lengths agree. "
