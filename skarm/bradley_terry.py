@@ -71,8 +71,8 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
         [2]_ at every fit, with a weak prior, so that few answers do not settle it: the
         prior standard deviation of a reward difference is log-normal about 1.5 nats.
     alpha_scale : float, default=1.0
-        With alpha="auto", so many times the precision that the evidence prefers: more
-        shrinks harder. Worth a search on held-out groups where answers are noisy.
+        With alpha="auto", so many times the precision that the evidence prefers. More
+        may rank noisy texts better: search on held-out groups.
     activation : {"gelu", "relu", "tanh"}, default="gelu"
         Of the hidden layers.
     learning_rate : float, default=1e-3
@@ -115,7 +115,7 @@ class BradleyTerryRegressor(RegressorMixin, BaseEstimator):
     head_coefs_ : ndarray of shape (n_heads, n_embedding) or None
         Last layers of the ensemble; None without.
     log_evidence_ : float
-        Laplace log evidence of a normal prior, of the better of two; NaN with an alpha.
+        Laplace log evidence of the better normal prior, unscaled; NaN with an alpha.
     n_iter_ : int
         Newton iterations over the whole search for alpha, or epochs.
     hidden_coefs_, hidden_intercepts_ : list of ndarray
