@@ -40,7 +40,8 @@ __all__ = [
 BLOCK_SIZE, GPU_BLOCK_SIZE = 512, 8192
 #: Pairs refined at once, and pairs drawn to guess a first threshold.
 CHUNK_SIZE, SAMPLE_SIZE = 16384, 262_144
-#: Rewards this far from those of the rows are clamped: float32 ends at e⁸⁸.
+#: Rewards this far from a center near those of the rows are clamped, as float32 ends
+#: at e⁸⁸: that makes differences smaller and v larger, and so admits too many, at most.
 MAX_REWARD = 40.0
 #: Smallest threshold, relative to the largest Σ β u², that is left to float32.
 MIN_THRESHOLD = 1e-18
@@ -84,9 +85,13 @@ class _Tile:
     bound: float = math.inf  # of the gains, now and ever after
 
 
+def _width(u):
+    return GPU_BLOCK_SIZE if u.is_cuda else BLOCK_SIZE
+
+
 def make_tiles(pool):
     """Cut the scope into tiles; small groups share one, a large group has a grid."""
-    width = GPU_BLOCK_SIZE if pool.phi.is_cuda else BLOCK_SIZE
+    width = _width(pool.phi)
     sizes = [len(pool.item)]
     if pool.scope == "within":
         sizes = torch.unique_consecutive(pool.group, return_counts=True)[1].tolist()
@@ -119,7 +124,8 @@ def make_tiles(pool):
 
 def scan(pool, tiles, score, threshold, size, report):
     """Every pair that may be picked and scores `threshold` or more; the best `size`."""
-    found, products = Found(pool, score, threshold, size), _Products(pool, score)
+    found = Found(pool, score, threshold, size)
+    products = _Products(pool, score, threshold)
     for tile in tiles:
         report()
         if min(tile.most * products.longest, tile.bound) < found.threshold:
@@ -136,7 +142,7 @@ def scan(pool, tiles, score, threshold, size, report):
 class _Products:
     """Σ (β_k - τ) x_k² - τ/v of whole tiles, or a - τ/v; in float32, over `scale`."""
 
-    def __init__(self, pool, score):
+    def __init__(self, pool, score, threshold):
         u, d = score.u, score.u.shape[1]
         self.pool, self.score, self.slack = pool, score, slack_of(u)
         norms = torch.linalg.vector_norm(u, dim=1)
@@ -153,7 +159,11 @@ class _Products:
         self.longest = 4 * float(self.plus.max()) * (1 + 1e-9)  # no b is larger
         self.plus = self.plus * ((1 + self.slack) / self.scale)
         self.plus.masked_fill_(~pool.alive, -1e6)  # never positive
-        self.rows = None  # that `left` and the last columns of `right` are for
+        low, high = pool.reward.aminmax()
+        self.room = self.right.new_empty(min(_width(u), len(u)) ** 2)  # for a tile
+        # what `left` is for, and, from some row up to a column, the end of `right`
+        self.rows, self.threshold = None, threshold
+        self.center, self.n_shifted = (low + high) / 2, 0
 
     def of(self, tile, threshold):
         """The products of a tile, (n_rows, n_columns); 1 if `threshold` is 0 or less.
@@ -163,9 +173,10 @@ class _Products:
         pool, rows, columns = self.pool, tile.rows, tile.columns
         if rows != self.rows:
             self.set_rows(rows, threshold)
-        if columns.stop > self.n_shifted:
-            self.shift(slice(self.n_shifted, columns.stop))
-        block = self.left @ self.right[columns].T
+        self.shift(columns.stop)
+        right = self.right[columns]
+        block = self.room[: len(self.left) * len(right)].view(-1, len(right))
+        torch.mm(self.left, right.T, out=block)
         if self.threshold <= 0:
             block.fill_(1.0)
         if tile.is_mixed:
@@ -183,9 +194,12 @@ class _Products:
 
         Here e is Σ (β - τ) u², or ‖u‖², and a and b are eʳ and e⁻ʳ.
         """
-        low, high = self.pool.reward[rows].aminmax()
-        self.rows, self.center, self.threshold = rows, (low + high) / 2, threshold
-        self.shift(rows)
+        far = (self.pool.reward[rows] - self.center).abs_().amax() > MAX_REWARD / 2
+        if far or (threshold != self.threshold and self.minus is not None):
+            low, high = self.pool.reward[rows].aminmax()
+            self.center, self.n_shifted = (low + high) / 2, rows.start
+        self.rows, self.threshold = rows, threshold
+        self.shift(rows.stop)
         tau = threshold * (1 - self.slack) / self.scale
         _, e, b, a = self.right[rows, -4:].T
         self.left = self.right[rows] * -2
@@ -195,14 +209,17 @@ class _Products:
         tail = [e - 2 * tau, torch.ones_like(e), a * -tau, b * -tau]
         self.left[:, -4:] = torch.stack(tail, dim=1)
 
-    def shift(self, columns):
-        """Factors on the right, (u_j, 1, e_j, b_j, a_j), about the rows' rewards."""
+    def shift(self, stop):
+        """Factors on the right, (u_j, 1, e_j, b_j, a_j), about the center, up to j."""
+        if stop <= self.n_shifted:
+            return
+        columns = slice(self.n_shifted, stop)
         r = (self.pool.reward[columns] - self.center).clamp_(-MAX_REWARD, MAX_REWARD)
         e = self.plus[columns]
         if self.minus is not None:
             e = e - self.threshold * self.minus[columns]
-        self.right[columns, -3:] = torch.stack([e, (-r).exp_(), r.exp()], 1).float()
-        self.n_shifted = columns.stop
+        self.right[columns, -3:] = torch.stack([e, (-r).exp_(), r.exp_()], 1).float()
+        self.n_shifted = stop
 
 
 def _hits(pool, tile, block):
@@ -210,13 +227,16 @@ def _hits(pool, tile, block):
     if block.is_cuda:
         first, second = (block > 0).nonzero(as_tuple=True)
     else:  # NumPy finds them several times faster
-        flat = torch.from_numpy(np.flatnonzero(block.numpy() > 0))
-        first, second = flat // block.shape[1], flat % block.shape[1]
+        flat = np.flatnonzero(block.numpy() > 0)
+        first, second = map(torch.from_numpy, np.divmod(flat, block.shape[1]))
     first, second = first + tile.rows.start, second + tile.columns.start
-    kept = first < second
+    if tile.rows == tile.columns:
+        kept = first < second
+        first, second = first[kept], second[kept]
     if pool.scope == "across":
-        kept &= pool.group[first] != pool.group[second]
-    return first[kept], second[kept]
+        kept = pool.group[first] != pool.group[second]
+        first, second = first[kept], second[kept]
+    return first, second
 
 
 class Found:
