@@ -309,7 +309,7 @@ def draw(rows, args, path):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    figure, ax = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for side in SIDES:
         shown = [row for row in rows if side in row]
         items = [row["items"] for row in shown]
@@ -319,7 +319,7 @@ def draw(rows, args, path):
         ylabel="seconds",
         title=f"{args.batch} greedy D-optimal picks among all pairs, d = {args.dim}",
     )
-    ax.legend(frameon=False)
+    figure.legend(loc="outside right upper", frameon=False)
     figure.savefig(path, dpi=120)
 
 
