@@ -130,7 +130,7 @@ def measure_rule(n_pairs, args):
     return {
         "job": "past-aware D-optimal",
         "pairs": n_pairs,
-        "peer": "the authors' rule" if args.arm_fi else "autograd, written here",
+        "peer is": "the authors' rule" if args.arm_fi else "autograd, written here",
         **rounded(times),
         "ratio": round(ratio(times["peer"], times["skarm"]), 1),
         "same picks": f"{len(same)} of {N_PICKS}",
@@ -187,7 +187,7 @@ def measure_v(n_picks, args):
         "job": "greedy V",
         "pairs": args.candidates,
         "batch": n_picks,
-        "peer": f"every gain refreshed; timed over {n_naive} picks, scaled",
+        "peer is": f"every gain refreshed; timed over {n_naive} picks, scaled",
         **rounded(times),
         "ratio": round(ratio(times["peer"], times["skarm"]), 1),
         "same picks": bool(picks["peer"] == picks["skarm"][:n_naive]),

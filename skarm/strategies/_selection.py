@@ -261,7 +261,7 @@ def eligible_positions(design, n_pairs, eligible):
     heavy-tailed features such pairs teach little about the others. The length of a
     candidate is xᵀ A⁻¹ x, A the second moment of the candidate differences. "auto"
     leaves alone those longer than 1.4 times the median: few where the tails are light
-    (5 % of Gaussian pairs with 64 features), a third where they are heavy.
+    (2 % of Gaussian pairs with 64 features), a quarter or a third where they are heavy.
 
     Parameters
     ----------

@@ -46,7 +46,7 @@ BOUND = 1.0
 MOST = 1 / 8
 #: With fewer groups than this, and less settled, the default leans on chance, and below
 #: the settled share `LEAN` is nothing but. One set of recorded votes on 13 prompts
-#: taught this, where designs lost .03 accuracy to random; no other had so few.
+#: taught this, where designs lost .03 to .05 accuracy to random; no other had so few.
 FEW_GROUPS, LEAN = 30, 1 / 6
 #: Up to this tail weight no pair is too far out to be asked about.
 LIGHT_TAILS = 1.2
@@ -93,7 +93,7 @@ def adaptive(design, n_pairs, *, rng):
     Notes
     -----
     Cost that of the rule used, and O(n_candidates d + n_items d² + d³) to choose it; a
-    batch among every pair of a vast pool takes seconds, and ten times as long by V as
+    batch among every pair of a vast pool takes seconds, several times as long by V as
     by D. The rules and shares were chosen on the tuning half of the study's prompts and
     models, but for recorded answers and those that ship with skarm, which have no
     halves, and the sphere, chosen on these prompts with the models of both halves.
