@@ -276,6 +276,8 @@ def check_item_features(estimator, items, reset=False, later=False):
         If the items are texts, not finite, or of another number of features.
     """
     are_finite = bool(later) and getattr(items, "dtype", None) in FLOATS
+    if are_finite and not reset and _is_plain(estimator, items):
+        return items  # validate_data would find no more, but look for long
     if not are_finite:
         are_finite = check_numeric(items, type(estimator).__name__)
     return validate_data(
@@ -285,6 +287,13 @@ def check_item_features(estimator, items, reset=False, later=False):
         ensure_all_finite=not are_finite,
         reset=reset,
     )
+
+
+def _is_plain(estimator, items):
+    """Whether items are an array, without names, of the shape that was fitted."""
+    is_array = type(items) is np.ndarray and items.ndim == 2 and len(items) > 0
+    is_named = hasattr(estimator, "feature_names_in_")
+    return is_array and not is_named and items.shape[1] == estimator.n_features_in_
 
 
 def read_comparisons(estimator, X, y, sample_weight, groups):
