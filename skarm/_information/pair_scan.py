@@ -168,7 +168,8 @@ class _Products:
     def of(self, tile, threshold):
         """The products of a tile, (n_rows, n_columns); 1 if `threshold` is 0 or less.
 
-        They are for τ = `self.threshold`, the one at the first tile of these rows.
+        They are for τ = `self.threshold`, the one at the first tile of these rows, and
+        the next tile overwrites them.
         """
         pool, rows, columns = self.pool, tile.rows, tile.columns
         if rows != self.rows:
